@@ -1,0 +1,1 @@
+//! The nftables backend: one table `inet portero`, over netlink.

@@ -1,0 +1,60 @@
+//! Sources: where log lines come from.
+//!
+//! A source yields [`Block`]s: whole lines, read once, however many jails are on the log. Blocks and not
+//! single lines, because the filter's literal prefilter runs over a block at memory speed.
+
+pub mod checkpoint;
+pub mod file;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use checkpoint::Position;
+
+/// One open log, for as long as the daemon runs; small and dense, fit for an index.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct LogId(pub u32);
+
+/// Whole lines of one log, in order.
+pub struct Block<'a> {
+    pub log: LogId,
+    pub path: &'a Arc<Path>,
+    /// Every line ends with `\n`; the last one too, even where the file's last line had none yet (a file
+    /// that was rotated away). No line is longer than `limits.line_bytes_max`.
+    pub bytes: &'a [u8],
+    /// Where reading goes on after this block: stored together with what the block led to.
+    pub after: Position,
+    /// Whether the end of this file was reached at least once before this block: lines are written as we
+    /// read, so their time is about now.
+    pub live: bool,
+}
+
+impl fmt::Debug for Block<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").field("path", &self.path).field("bytes", &self.bytes.len()).finish()
+    }
+}
+
+/// What `status` shows of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    pub path: String,
+    pub state: LogState,
+    /// Bytes between what was read and the end of the file.
+    pub lag_bytes: u64,
+    /// Lines longer than the cap, cut.
+    pub lines_cut: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogState {
+    Open,
+    /// Not there (yet); watched for.
+    Missing,
+    /// There, and not to be read: permissions, a directory.
+    Unreadable,
+}

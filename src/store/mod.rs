@@ -1,0 +1,1 @@
+//! What portero remembers over a restart: the journal, and sled brought up to date from it.
