@@ -12,6 +12,7 @@
 
 pub mod addr;
 pub mod limits;
+pub mod shipped;
 pub mod text;
 pub mod time;
 
