@@ -1,0 +1,1 @@
+//! What every backend promises, as one test that each backend runs.
