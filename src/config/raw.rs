@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::report::{ReportedError, SourceText};
 use super::value::{Entries, Key, Value, parse};
 use crate::shipped;
+use crate::text::io_reason;
 
 /// A configuration file beyond this is none. Bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -84,8 +85,9 @@ pub(super) struct RawJail {
 /// Reads a file; `None` if there is none.
 pub(super) fn read(path: &Path) -> Result<Option<SourceText>, ReportedError> {
     let label = path.display().to_string();
-    let failed =
-        |error: std::io::Error| ReportedError::of_file(&label, format!("cannot be read: {}", reason(&error)));
+    let failed = |error: std::io::Error| {
+        ReportedError::of_file(&label, format!("cannot be read: {}", io_reason(&error)))
+    };
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
@@ -105,19 +107,6 @@ pub(super) fn read(path: &Path) -> Result<Option<SourceText>, ReportedError> {
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
             let message = "not UTF-8; save the file as UTF-8";
             Err(SourceText::new(label, text).error(good..good + 3, message))
-        }
-    }
-}
-
-/// An I/O error in a few lower-case words, without the number.
-pub(crate) fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "no such file".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        _ => {
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_lowercase()
         }
     }
 }

@@ -1,1 +1,3 @@
-//! sys
+//! All unsafe code.
+
+pub mod peer;
