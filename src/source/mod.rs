@@ -5,14 +5,39 @@
 
 pub mod checkpoint;
 pub mod file;
+pub mod offline;
 
 use std::fmt;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use checkpoint::Position;
+pub use checkpoint::{FilePosition, Position};
+pub use file::{LineDate, Start, Tailer};
+pub use offline::OfflineLog;
+
+/// What went wrong with a source. None of it ends the daemon: a log that cannot be read is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// No inotify instance is to be had.
+    #[error("cannot watch files: {source}; raise fs.inotify.max_user_instances")]
+    Inotify { source: io::Error },
+    /// A file or directory cannot be watched; it is polled instead.
+    #[error("cannot watch {}: {source}; it is polled instead, raise fs.inotify.max_user_watches", path.display())]
+    Watch { path: PathBuf, source: io::Error },
+    #[error("cannot open {}: {source}", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// `logs_max` is reached: this log is not read.
+    #[error("{} is not read: {max} logs are open already; raise logs_max under [limits]", path.display())]
+    TooManyLogs { path: PathBuf, max: usize },
+    /// A pattern that no path can match.
+    #[error("logpath {pattern:?} is no path and no glob: {reason}")]
+    Pattern { pattern: String, reason: String },
+}
 
 /// One open log, for as long as the daemon runs; small and dense, fit for an index.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
