@@ -97,6 +97,33 @@ impl Clock for SystemClock {
     }
 }
 
+/// The system's time zone: `$TZ`, else where /etc/localtime points, else /etc/timezone, else UTC.
+///
+/// Asked once at start; the stages take the zone as an argument.
+pub fn system_zone() -> chrono_tz::Tz {
+    let from_env = std::env::var("TZ").ok().map(|name| name.trim_start_matches(':').to_owned());
+    let from_link = || {
+        let target = std::fs::canonicalize("/etc/localtime").ok()?;
+        target.to_str()?.split_once("zoneinfo/").map(|(_, name)| name.to_owned())
+    };
+    let from_file = || std::fs::read_to_string("/etc/timezone").ok().map(|name| name.trim().to_owned());
+    let zone = |name: String| zone_by_name(&name);
+    from_env
+        .and_then(zone)
+        .or_else(|| from_link().and_then(zone))
+        .or_else(|| from_file().and_then(zone))
+        .unwrap_or(chrono_tz::Tz::UTC)
+}
+
+/// A zone by its IANA name, `Europe/Madrid`; letter case does not matter.
+pub fn zone_by_name(name: &str) -> Option<chrono_tz::Tz> {
+    let name = name.trim();
+    let name = name.strip_prefix("posix/").or_else(|| name.strip_prefix("right/")).unwrap_or(name);
+    name.parse().ok().or_else(|| {
+        chrono_tz::TZ_VARIANTS.iter().copied().find(|zone| zone.name().eq_ignore_ascii_case(name))
+    })
+}
+
 /// A length of time that may have no end: a bantime.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Span {

@@ -1,1 +1,3 @@
-fn main() {}
+//! One binary for all integration tests; each module below is one theme.
+
+mod filters;

@@ -1,1 +1,2 @@
 //! banctl
+pub mod scan;

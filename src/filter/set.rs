@@ -1,0 +1,310 @@
+//! All filters of one log, run over its blocks in one pass.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono_tz::Tz;
+
+use super::compile::Tag;
+use super::frame::{FrameKind, Framed};
+use super::pattern::{Kind, MatchCache, Pattern};
+use super::peer::{self, TrustedProxies};
+use super::session::FilterState;
+use super::timestamp::{self, Date, Resolver};
+use super::{Attempt, Filter, Outcome};
+use crate::addr::Host;
+use crate::time::Timestamp;
+
+/// What reading a log takes beside its filters.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Zone of dates that carry none.
+    pub timezone: Tz,
+    /// Year of dates that carry none; absent: inferred from now.
+    pub year: Option<i32>,
+    pub trusted_proxies: TrustedProxies,
+    /// [`Limits::sessions_max`](crate::limits::Limits::sessions_max).
+    pub sessions_max: usize,
+}
+
+/// What a scan of a block met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub lines: u64,
+    /// Lines that met a pattern.
+    pub candidates: u64,
+    pub failures: u64,
+    pub successes: u64,
+    /// Lines that matched and then an ignoreregex.
+    pub ignored: u64,
+}
+
+impl Counts {
+    pub fn add(&mut self, other: Counts) {
+        self.lines += other.lines;
+        self.candidates += other.candidates;
+        self.failures += other.failures;
+        self.successes += other.successes;
+        self.ignored += other.ignored;
+    }
+}
+
+/// The filters of one log. Cheap to share by reference; one log's blocks are scanned in order.
+#[derive(Debug)]
+pub struct FilterSet {
+    filters: Vec<Arc<Filter>>,
+    context: Context,
+    scratch: Mutex<Scratch>,
+}
+
+/// Memory reused from line to line.
+#[derive(Debug)]
+struct Scratch {
+    cache: MatchCache,
+    resolver: Resolver,
+}
+
+impl FilterSet {
+    pub fn new(filters: Vec<Arc<Filter>>, context: Context) -> FilterSet {
+        let resolver = Resolver::new(context.timezone, context.year);
+        let scratch = Mutex::new(Scratch { cache: MatchCache::default(), resolver });
+        FilterSet { filters, context, scratch }
+    }
+
+    pub fn filters(&self) -> &[Arc<Filter>] {
+        &self.filters
+    }
+
+    /// Reads the lines of `block` (each ends at `\n`) and hands every attempt to `sink`, in order of lines.
+    ///
+    /// `now`: for dates without a year. `state`: this log's.
+    pub fn scan(
+        &self,
+        state: &mut FilterState,
+        now: Timestamp,
+        block: &[u8],
+        sink: &mut dyn FnMut(Attempt<'_>),
+    ) -> Counts {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scan = Scan {
+            filters: &self.filters,
+            context: &self.context,
+            scratch: &mut scratch,
+            state,
+            now,
+            sink,
+            counts: Counts::default(),
+        };
+        let mut rest = block;
+        let mut index = 0;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            scan.line(&rest[..end], index);
+            rest = rest.get(end + 1..).unwrap_or(&[]);
+            index += 1;
+        }
+        let mut counts = scan.counts;
+        counts.lines = index as u64;
+        counts
+    }
+
+    /// The time at the start of a line, for finding where to begin in a log.
+    pub fn time_of(&self, line: &[u8], now: Timestamp) -> Option<Timestamp> {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let date = FrameKind::Syslog
+            .split(line)
+            .and_then(|framed| framed.date)
+            .or_else(|| timestamp::at_start(line).map(|(_, date)| date))?;
+        scratch.resolver.resolve(date, now, None)
+    }
+}
+
+/// One pass over a block.
+struct Scan<'a, 's> {
+    filters: &'a [Arc<Filter>],
+    context: &'a Context,
+    scratch: &'a mut Scratch,
+    state: &'a mut FilterState,
+    now: Timestamp,
+    sink: &'s mut dyn FnMut(Attempt<'_>),
+    counts: Counts,
+}
+
+impl Scan<'_, '_> {
+    fn line(&mut self, line: &[u8], line_index: usize) {
+        self.counts.candidates += 1;
+        for at in 0..self.filters.len() {
+            let filter = Arc::clone(&self.filters[at]);
+            let Some(framed) = filter.frame(line) else { continue };
+            for (number, pattern) in filter.patterns.iter().enumerate() {
+                if pattern.kind == Kind::Ignore {
+                    break;
+                }
+                if self.pattern(&filter, at, pattern, number, line, line_index, &framed) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Tries one pattern; true if it matched and the filter is done with this line.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a line in hand; a struct would be copied for each"
+    )]
+    fn pattern(
+        &mut self,
+        filter: &Filter,
+        filter_index: usize,
+        pattern: &Pattern,
+        number: usize,
+        line: &[u8],
+        line_index: usize,
+        framed: &Framed<'_>,
+    ) -> bool {
+        let cache = &mut self.scratch.cache;
+        if !pattern.matches(cache, framed.message) {
+            return false;
+        }
+        let mut found = Found::default();
+        if !found.read(pattern, cache, framed.message) {
+            return false;
+        }
+        if filter.ignores(cache, framed.message) {
+            self.counts.ignored += 1;
+            return true;
+        }
+        let date = found.date.or(framed.date);
+        let time = date.and_then(|date| self.scratch.resolver.resolve(date, self.now, self.state.last));
+        if time.is_some() {
+            self.state.last = time;
+        }
+        if filter.trusted_only && !found.host.is_some_and(|host| self.context.trusted_proxies.contains(host))
+        {
+            return true;
+        }
+        let mut host = peer::offender(found.host, found.forwarded, &self.context.trusted_proxies);
+        let mut user = found.user.filter(|user| !user.is_empty());
+        let outcome = match pattern.kind {
+            Kind::Fail => Outcome::Failure,
+            Kind::Success => Outcome::Success,
+            Kind::Note => {
+                if let Some(id) = found.session {
+                    let at = time.unwrap_or(self.now);
+                    self.state.note(filter.key, id, host, user, at, self.context.sessions_max);
+                }
+                return true;
+            }
+            Kind::Forget => {
+                if let Some(id) = found.session {
+                    self.state.forget(filter.key, id);
+                }
+                return true;
+            }
+            Kind::Ignore => return false,
+        };
+        match outcome {
+            Outcome::Failure => self.counts.failures += u64::from(framed.times),
+            Outcome::Success => self.counts.successes += u64::from(framed.times),
+        }
+        let session = match found.session {
+            Some(id) if host.is_none() => self.state.session(filter.key, id, time.unwrap_or(self.now)),
+            _ => None,
+        };
+        if let Some(session) = session {
+            host = session.host;
+            user = user.or(session.user.as_deref());
+        }
+        (self.sink)(Attempt {
+            outcome,
+            host,
+            user,
+            pwhash: found.pwhash.filter(|hash| !hash.is_empty()),
+            time,
+            times: framed.times,
+            line,
+            line_index,
+            filter: filter_index,
+            pattern: number,
+        });
+        true
+    }
+}
+
+/// What the groups of a match say.
+#[derive(Default)]
+pub(super) struct Found<'m> {
+    pub host: Option<Host>,
+    pub user: Option<&'m [u8]>,
+    pub pwhash: Option<&'m [u8]>,
+    pub forwarded: Option<&'m [u8]>,
+    pub session: Option<&'m [u8]>,
+    pub date: Option<Date>,
+}
+
+impl<'m> Found<'m> {
+    /// False: what `<HOST>` took is no address, so that the pattern did not match after all.
+    #[inline]
+    pub fn read(&mut self, pattern: &Pattern, cache: &MatchCache, message: &'m [u8]) -> bool {
+        for (group, tag) in &pattern.groups {
+            let Some(range) = cache.group(*group) else { continue };
+            let text = &message[range];
+            match tag {
+                Tag::Host => match peer::host(text) {
+                    Some(host) => self.host = Some(host),
+                    None => return false,
+                },
+                Tag::User => self.user = self.user.or(Some(text)),
+                Tag::Pwhash => self.pwhash = self.pwhash.or(Some(text)),
+                Tag::Forwarded => self.forwarded = self.forwarded.or(Some(text)),
+                Tag::Session => self.session = self.session.or(Some(text)),
+                Tag::Time => self.date = self.date.or_else(|| timestamp::whole(text)),
+                Tag::Domain | Tag::Other(_) => {}
+            }
+        }
+        true
+    }
+}
+
+impl Filter {
+    /// Takes a line apart in the first of the filter's frames that fits it, program name included.
+    pub fn frame<'l>(&self, line: &'l [u8]) -> Option<Framed<'l>> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.frames.iter().find_map(|kind| {
+            let framed = kind.split(line)?;
+            match framed.ident {
+                Some(ident) if !self.ident.is_empty() => {
+                    self.ident.iter().any(|glob| glob.fits(ident, framed.short_ident)).then_some(framed)
+                }
+                _ => Some(framed),
+            }
+        })
+    }
+
+    fn ignores(&self, cache: &mut MatchCache, message: &[u8]) -> bool {
+        self.patterns
+            .iter()
+            .rev()
+            .take_while(|pattern| pattern.kind == Kind::Ignore)
+            .any(|pattern| pattern.matches(cache, message))
+    }
+
+    /// Every pattern that fits `line`, also those that another one before it would keep from being tried, and
+    /// what their groups took. For tests and `filter test`; slow.
+    pub fn all_matches(&self, line: &[u8]) -> Vec<(usize, Vec<(Tag, Vec<u8>)>)> {
+        let Some(framed) = self.frame(line) else { return Vec::new() };
+        let mut cache = MatchCache::default();
+        let mut found = Vec::new();
+        for (number, pattern) in self.patterns.iter().enumerate() {
+            if pattern.matches(&mut cache, framed.message)
+                && Found::default().read(pattern, &cache, framed.message)
+            {
+                let groups = pattern.captured(&cache).into_iter();
+                found.push((
+                    number,
+                    groups.map(|(tag, range)| (tag, framed.message[range].to_vec())).collect(),
+                ));
+            }
+        }
+        found
+    }
+}
