@@ -14,6 +14,8 @@ pub struct Limits {
     pub tracked_keys_max: usize,
     /// Bans held at once, over all jails. Bans.
     pub bans_max: usize,
+    /// Targets whose earlier bans are remembered, for growing bantimes. Targets.
+    pub histories_max: usize,
     /// Evidence lines kept on disk for each address. Lines.
     pub evidence_lines_max: usize,
     /// Accounts remembered for each address, and addresses for each account. Entries.
@@ -39,6 +41,7 @@ impl Default for Limits {
             block_bytes: 256 * 1024,
             tracked_keys_max: 1_000_000,
             bans_max: 2_000_000,
+            histories_max: 500_000,
             evidence_lines_max: 10,
             accounts_per_host_max: 64,
             sessions_max: 10_000,

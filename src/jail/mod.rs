@@ -1,9 +1,21 @@
 //! Jails: the pure state machine `(now, Attempt) -> Actions`. No clock, no I/O, no logging in here.
 #![forbid(unsafe_code)]
 
+mod bans;
+mod bantime;
+mod hand;
+mod history;
 pub mod ignore;
 mod jails;
+mod keep;
+mod keymap;
+mod lists;
+mod nets;
+mod random;
 mod settings;
+mod track;
+mod view;
+mod window;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,8 +26,8 @@ use crate::addr::Net;
 use crate::time::{Span, Timestamp};
 
 pub use ignore::{IgnoreEntry, Never};
-pub use jails::Jails;
-pub use settings::{Increment, JailSettings, KeyKind};
+pub use jails::{Jails, time_of};
+pub use settings::{Increment, JailSettings, KeyKind, MAXRETRY_MAX};
 
 /// A jail's name: letters, digits, `-`, `_`, `.`; at most 64 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -116,6 +128,8 @@ pub enum Action {
     /// A line written just now has a date more than a minute off the clock and counted as now. Said once a day
     /// for each jail. `log`: the line's time.
     ClockOff { jail: JailName, log: Timestamp, now: Timestamp },
+    /// A grace or an allow entry ended: [`Jails::allow_nets`] has changed.
+    AllowSetChanged,
     /// `limits.bans_max` is reached and this target was not banned. Said at most once a minute.
     BansFull { jail: JailName, target: Net },
 }

@@ -56,12 +56,15 @@ impl Default for Increment {
     }
 }
 
+/// A larger maxretry makes no sense and costs memory: every failure below it is remembered.
+pub const MAXRETRY_MAX: u32 = 10_000;
+
 /// One jail's rule: `maxretry` failures of one key whose last and first are at most `findtime` apart ban it
 /// for `bantime`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct JailSettings {
     pub name: JailName,
-    /// Failures; 0 counts as 1.
+    /// Failures, 1 to [`MAXRETRY_MAX`]; 0 counts as 1, more as that many.
     pub maxretry: u32,
     pub findtime: Duration,
     pub bantime: Span,
@@ -100,6 +103,22 @@ impl JailSettings {
             (true, KeyKind::Ip) => Net::host(host),
             (true, KeyKind::Subnet) => Net::of(host, self.ipv4_prefix.max(1)),
             (false, _) => Net::of(host, self.ipv6_prefix.max(1)),
+        }
+    }
+
+    /// `maxretry` and `findtime`, within their borders.
+    pub(super) fn rule(&self) -> (u32, Duration) {
+        (self.maxretry.clamp(1, MAXRETRY_MAX), self.findtime)
+    }
+
+    /// No ban by rule is longer.
+    pub(super) fn bantime_longest(&self) -> Span {
+        match self.bantime {
+            Span::For(bantime) if self.increment.enabled => {
+                let cap = self.increment.maxtime.unwrap_or(super::bantime::BANTIME_MAX);
+                Span::For(bantime.max(cap).saturating_add(self.increment.rndtime))
+            }
+            bantime => bantime,
         }
     }
 
