@@ -13,6 +13,8 @@ mod lists;
 mod nets;
 mod random;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod track;
 mod view;
 mod window;
