@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 pub mod addr;
+pub mod exit;
 pub mod limits;
 pub mod shipped;
 pub mod text;

@@ -1,14 +1,5 @@
-//! Talks to the daemon, and reads logs offline.
+use std::process::ExitCode;
 
-use clap::Parser;
-
-#[derive(Parser)]
-enum Command {
-    Scan(portero::banctl::scan::ScanArgs),
-}
-
-fn main() -> std::process::ExitCode {
-    match Command::parse() {
-        Command::Scan(args) => portero::banctl::scan::run(args),
-    }
+fn main() -> ExitCode {
+    portero::banctl::main(std::env::args_os())
 }

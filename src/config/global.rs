@@ -8,7 +8,7 @@ use super::jail::{Reader, Surroundings, ignore_list, resolve};
 use super::raw::{self, Fields, GLOBAL_KEYS, JAIL_KEYS, Places};
 use super::report::{ReportedError, SourceText};
 use super::value::{Entries, Key, Value, parse};
-use super::{Config, Fatal, JailConfig, Loaded, Problem, SHIPPED_DIR, system_timezone, zone};
+use super::{Config, DEFAULT_SOCKET, Fatal, JailConfig, Loaded, Problem, SHIPPED_DIR, system_timezone, zone};
 use crate::addr::Net;
 use crate::control::server::SocketSettings;
 use crate::firewall::TableOwner;
@@ -72,6 +72,14 @@ impl Loaded {
     }
 }
 
+/// Only the socket of `file`, for `banctl`, which need not understand the rest of it.
+pub fn socket_in(file: &Path) -> Option<PathBuf> {
+    let source = raw::read(file).ok()??;
+    let entries = parse(&source).ok()?;
+    let (_, value) = entries.into_iter().find(|(key, _)| key.name == "socket")?;
+    Some(value.text("socket").ok()?.into())
+}
+
 /// Takes keys out of a table, gathering the unknown ones as errors.
 fn fields_of(entries: Entries, where_: &str, known: &[&str], errors: &mut Vec<ReportedError>) -> Fields {
     let mut fields = Fields::new();
@@ -122,7 +130,7 @@ fn globals(read: &mut Reader<'_>, source: &SourceText, places: &Places) -> Confi
     let length = |key: &'static str| move |value: &Value| value.duration(key);
     let state_dir = read.get("state_dir", path("state_dir"));
     let socket = SocketSettings {
-        path: read.get("socket", path("socket")).unwrap_or_else(|| "/run/portero/control.sock".into()),
+        path: read.get("socket", path("socket")).unwrap_or_else(|| DEFAULT_SOCKET.into()),
         mode: read.get("socket_mode", mode),
         group: read.get("socket_group", text("socket_group")),
         helpdesk_group: read.get("helpdesk_group", text("helpdesk_group")),

@@ -6,10 +6,10 @@
 pub mod report;
 pub mod value;
 
-mod filters;
+pub mod filters;
 mod global;
 mod jail;
-mod ports;
+pub mod ports;
 mod raw;
 mod zone;
 
@@ -26,12 +26,16 @@ use crate::jail::{IgnoreEntry, JailSettings};
 use crate::limits::Limits;
 
 pub use filters::{FilterFiles, FilterLibrary};
+pub use global::socket_in;
 pub use ports::show as show_ports;
 pub use report::{ReportedError, SourceText};
 pub use zone::system_timezone;
 
 /// Where portero.toml stands if nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/portero/portero.toml";
+
+/// Where the control socket is if nobody says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/portero/control.sock";
 
 /// Where packages put the shipped jails and filters.
 pub const SHIPPED_DIR: &str = "/usr/share/portero";

@@ -426,7 +426,7 @@ pub struct JailReport {
 }
 
 /// A jail's settings as a person wants them read out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct JailNumbers {
     pub filter: String,
     pub maxretry: u32,
@@ -542,6 +542,21 @@ pub struct ProblemInfo {
     pub message: String,
     /// The whole report: place, message, source line, caret.
     pub text: String,
+}
+
+impl ProblemInfo {
+    /// `error` as it is shown; of no jail.
+    pub fn of(error: &crate::config::ReportedError) -> ProblemInfo {
+        let place = error.place.as_deref();
+        ProblemInfo {
+            jail: None,
+            file: Some(error.file.clone()),
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            message: error.message.clone(),
+            text: error.to_string(),
+        }
+    }
 }
 
 /// `ping`.

@@ -1,0 +1,73 @@
+//! `banctl check` and `portero --check`: the daemon's own loader, without the daemon.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::config::{Config, Fatal, Loaded};
+use crate::control::protocol::ProblemInfo;
+use crate::exit;
+
+/// What `check --json` prints.
+#[derive(Debug, Serialize)]
+struct Checked {
+    ok: bool,
+    file: String,
+    /// The jails that would guard.
+    jails: Vec<String>,
+    problems: Vec<ProblemInfo>,
+}
+
+/// Loads `path` and says what is wrong with it: on `out` as JSON, else on stderr.
+///
+/// # Errors
+/// Nobody reads `out` any more.
+pub fn run(program: &str, path: &Path, json: bool, out: &mut dyn Write) -> std::io::Result<u8> {
+    report(program, Config::load(path).and_then(Loaded::require_jails), path, json, out)
+}
+
+/// The same, of what was loaded already.
+///
+/// # Errors
+/// Nobody reads `out` any more.
+pub fn report(
+    program: &str,
+    loaded: Result<Loaded, Fatal>,
+    path: &Path,
+    json: bool,
+    out: &mut dyn Write,
+) -> std::io::Result<u8> {
+    let mut checked =
+        Checked { ok: false, file: path.display().to_string(), jails: Vec::new(), problems: Vec::new() };
+    match loaded {
+        Ok(loaded) => {
+            checked.file.clone_from(&loaded.config.file);
+            checked.jails = loaded.config.enabled().map(|jail| jail.settings.name.to_string()).collect();
+            checked.problems = loaded
+                .problems
+                .iter()
+                .map(|problem| ProblemInfo {
+                    jail: Some(problem.jail.clone()),
+                    ..ProblemInfo::of(&problem.error)
+                })
+                .collect();
+        }
+        Err(fatal) => checked.problems = fatal.errors.iter().map(ProblemInfo::of).collect(),
+    }
+    checked.ok = checked.problems.is_empty();
+    if json {
+        serde_json::to_writer(&mut *out, &checked)?;
+        out.write_all(b"\n")?;
+    } else {
+        for problem in &checked.problems {
+            eprintln!("{program}: {}", problem.text);
+        }
+        if checked.ok {
+            writeln!(out, "{}: good; jails: {}", checked.file, checked.jails.join(", "))?;
+        } else if !checked.jails.is_empty() {
+            writeln!(out, "{}: would guard in spite of that: {}", checked.file, checked.jails.join(", "))?;
+        }
+    }
+    Ok(if checked.ok { exit::OK } else { exit::CONFIG })
+}
