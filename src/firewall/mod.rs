@@ -6,6 +6,8 @@
 mod log_only;
 mod nftables;
 mod rules;
+mod sockets;
+mod wire;
 
 #[cfg(test)]
 mod contract;
