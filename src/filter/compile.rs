@@ -30,6 +30,8 @@ pub enum Tag {
     Pwhash,
     Forwarded,
     Session,
+    /// A session id as [`Tag::Session`], on a line that only repeats a failure of its session, if one was counted.
+    Companion,
     Time,
     /// `<F-NAME>`: kept for `filter test` and `why`; the name without `F-`, in lower case.
     Other(Box<str>),
@@ -43,6 +45,7 @@ impl Tag {
             "PWHASH" => Tag::Pwhash,
             "FORWARDED" => Tag::Forwarded,
             "SESSION" => Tag::Session,
+            "COMPANION" => Tag::Companion,
             "TIME" => Tag::Time,
             other => Tag::Other(other.to_ascii_lowercase().into()),
         }
@@ -57,6 +60,7 @@ impl Tag {
             Tag::Pwhash => "pwhash",
             Tag::Forwarded => "forwarded",
             Tag::Session => "session",
+            Tag::Companion => "companion",
             Tag::Time => "time",
             Tag::Other(name) => name,
         }

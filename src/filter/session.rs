@@ -13,8 +13,8 @@ use crate::time::Timestamp;
 pub const SESSION_LIFE: Duration = Duration::from_secs(300);
 /// Longer session ids are no ids. Bytes.
 const SESSION_BYTES_MAX: usize = 128;
-/// Longer accounts are not remembered. Bytes.
-const USER_BYTES_MAX: usize = 256;
+/// Longer accounts and password hashes are not remembered. Bytes.
+const TEXT_BYTES_MAX: usize = 256;
 
 /// State of the filters of one log. Stored with the position, so that a restart joins what it would have.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -36,8 +36,19 @@ struct SessionKey(u64, Box<[u8]>);
 pub struct Session {
     pub host: Option<Host>,
     pub user: Option<Box<[u8]>>,
+    pub pwhash: Option<Box<[u8]>>,
+    /// Failures counted whose companion line has not come yet.
+    unrepeated: u32,
     at: Timestamp,
     seen: u64,
+}
+
+/// What one line says of its session.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said<'m> {
+    pub host: Option<Host>,
+    pub user: Option<&'m [u8]>,
+    pub pwhash: Option<&'m [u8]>,
 }
 
 /// A filter's key in [`FilterState`]: stable over restarts.
@@ -59,14 +70,42 @@ impl FilterState {
 
     /// Remembers what a line said of session `id`; what it did not say stays. `max`: sessions held at most,
     /// the ones not heard of for longest go first.
-    pub fn note(
+    pub fn note(&mut self, filter: u64, id: &[u8], said: Said<'_>, at: Timestamp, max: usize) {
+        self.mention(filter, id, at, max, |session| {
+            session.host = said.host.or(session.host);
+            let kept = |text: Option<&[u8]>| text.filter(|text| text.len() <= TEXT_BYTES_MAX).map(Box::from);
+            session.user = kept(said.user).or(session.user.take());
+            session.pwhash = kept(said.pwhash).or(session.pwhash.take());
+        });
+    }
+
+    /// A failure of session `id` was counted, and another line may still repeat it.
+    pub fn counted(&mut self, filter: u64, id: &[u8], at: Timestamp, max: usize) {
+        self.mention(filter, id, at, max, |session| {
+            session.unrepeated = session.unrepeated.saturating_add(1);
+        });
+    }
+
+    /// Whether a companion line of session `id` repeats a failure counted before; it does so once.
+    pub fn repeats(&mut self, filter: u64, id: &[u8], at: Timestamp) -> bool {
+        if self.sessions.is_empty() || id.len() > SESSION_BYTES_MAX {
+            return false;
+        }
+        let Some(session) = self.sessions.get_mut(&SessionKey(filter, id.into())) else { return false };
+        if at.since(session.at) > SESSION_LIFE || session.unrepeated == 0 {
+            return false;
+        }
+        session.unrepeated -= 1;
+        true
+    }
+
+    fn mention(
         &mut self,
         filter: u64,
         id: &[u8],
-        host: Option<Host>,
-        user: Option<&[u8]>,
         at: Timestamp,
         max: usize,
+        change: impl FnOnce(&mut Session),
     ) {
         if id.is_empty() || id.len() > SESSION_BYTES_MAX {
             return;
@@ -75,12 +114,9 @@ impl FilterState {
         let key = SessionKey(filter, id.into());
         self.mentions += 1;
         let seen = self.mentions;
-        let session =
-            self.sessions.entry(key.clone()).or_insert(Session { host: None, user: None, at, seen });
-        session.host = host.or(session.host);
-        if let Some(user) = user.filter(|user| user.len() <= USER_BYTES_MAX) {
-            session.user = Some(user.into());
-        }
+        let new = Session { host: None, user: None, pwhash: None, unrepeated: 0, at, seen };
+        let session = self.sessions.entry(key.clone()).or_insert(new);
+        change(session);
         session.at = at;
         session.seen = seen;
         self.order.push_back((seen, key));
@@ -149,8 +185,8 @@ mod tests {
     #[test]
     fn a_session_is_known_until_it_ends_or_falls_silent() {
         let mut state = FilterState::default();
-        state.note(1, b"a", host("192.0.2.1"), None, at(0), 10);
-        state.note(1, b"a", None, Some(b"alice"), at(200), 10);
+        state.note(1, b"a", Said { host: host("192.0.2.1"), ..Said::default() }, at(0), 10);
+        state.note(1, b"a", Said { user: Some(b"alice"), ..Said::default() }, at(200), 10);
         let session = state.session(1, b"a", at(400)).unwrap();
         assert_eq!((session.host, session.user.as_deref()), (host("192.0.2.1"), Some(&b"alice"[..])));
         assert!(state.session(2, b"a", at(400)).is_none(), "another filter's");
@@ -160,11 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn a_companion_line_repeats_a_failure_once() {
+        let mut state = FilterState::default();
+        assert!(!state.repeats(1, b"a", at(0)), "nothing counted");
+        state.counted(1, b"a", at(0), 10);
+        state.counted(1, b"a", at(1), 10);
+        assert!(state.repeats(1, b"a", at(2)) && state.repeats(1, b"a", at(2)));
+        assert!(!state.repeats(1, b"a", at(3)), "a third line is a third attempt");
+        state.counted(1, b"a", at(10), 10);
+        assert!(!state.repeats(2, b"a", at(11)), "another filter's");
+        assert!(!state.repeats(1, b"a", at(400)), "too late to belong to it");
+    }
+
+    #[test]
     fn the_longest_silent_session_goes_first_and_the_cap_holds() {
         let mut state = FilterState::default();
         for n in 0..1000u32 {
-            state.note(1, b"kept", host("192.0.2.1"), None, at(0), 10);
-            state.note(1, &n.to_le_bytes(), host("192.0.2.2"), None, at(0), 10);
+            state.note(1, b"kept", Said { host: host("192.0.2.1"), ..Said::default() }, at(0), 10);
+            state.note(1, &n.to_le_bytes(), Said { host: host("192.0.2.2"), ..Said::default() }, at(0), 10);
             assert!(state.len() <= 10 && state.order.len() <= 90);
         }
         assert!(state.session(1, b"kept", at(0)).is_some());

@@ -8,7 +8,7 @@ use super::compile::Tag;
 use super::frame::{FrameKind, Framed};
 use super::pattern::{Kind, MatchCache, Pattern};
 use super::peer::{self, TrustedProxies};
-use super::session::FilterState;
+use super::session::{FilterState, Said};
 use super::timestamp::{self, Date, Resolver};
 use super::{Attempt, Filter, Outcome};
 use crate::addr::Host;
@@ -190,7 +190,8 @@ impl Scan<'_, '_> {
             Kind::Note => {
                 if let Some(id) = found.session {
                     let at = time.unwrap_or(self.now);
-                    self.state.note(filter.key, id, host, user, at, self.context.sessions_max);
+                    let said = Said { host, user, pwhash: found.pwhash };
+                    self.state.note(filter.key, id, said, at, self.context.sessions_max);
                 }
                 return true;
             }
@@ -202,23 +203,34 @@ impl Scan<'_, '_> {
             }
             Kind::Ignore => return false,
         };
+        let at = time.unwrap_or(self.now);
+        if let Some(id) = found.companion
+            && self.state.repeats(filter.key, id, at)
+        {
+            return true;
+        }
+        if let Some(id) = found.session
+            && outcome == Outcome::Failure
+            && filter.patterns.iter().any(|pattern| pattern.has(&Tag::Companion))
+        {
+            self.state.counted(filter.key, id, at, self.context.sessions_max);
+        }
         match outcome {
             Outcome::Failure => self.counts.failures += u64::from(framed.times),
             Outcome::Success => self.counts.successes += u64::from(framed.times),
         }
-        let session = match found.session {
-            Some(id) if host.is_none() => self.state.session(filter.key, id, time.unwrap_or(self.now)),
-            _ => None,
-        };
-        if let Some(session) = session {
-            host = session.host;
+        let mut pwhash = found.pwhash.filter(|hash| !hash.is_empty());
+        let session = found.session.or(found.companion);
+        if let Some(session) = session.and_then(|id| self.state.session(filter.key, id, at)) {
+            host = host.or(session.host);
             user = user.or(session.user.as_deref());
+            pwhash = pwhash.or(session.pwhash.as_deref());
         }
         (self.sink)(Attempt {
             outcome,
             host,
             user,
-            pwhash: found.pwhash.filter(|hash| !hash.is_empty()),
+            pwhash,
             time,
             times: framed.times,
             line,
@@ -238,6 +250,7 @@ pub(super) struct Found<'m> {
     pub pwhash: Option<&'m [u8]>,
     pub forwarded: Option<&'m [u8]>,
     pub session: Option<&'m [u8]>,
+    pub companion: Option<&'m [u8]>,
     pub date: Option<Date>,
 }
 
@@ -257,6 +270,7 @@ impl<'m> Found<'m> {
                 Tag::Pwhash => self.pwhash = self.pwhash.or(Some(text)),
                 Tag::Forwarded => self.forwarded = self.forwarded.or(Some(text)),
                 Tag::Session => self.session = self.session.or(Some(text)),
+                Tag::Companion => self.companion = self.companion.or(Some(text)),
                 Tag::Time => self.date = self.date.or_else(|| timestamp::whole(text)),
                 Tag::Domain | Tag::Other(_) => {}
             }

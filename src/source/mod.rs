@@ -5,7 +5,15 @@
 
 pub mod checkpoint;
 pub mod file;
+mod lines;
+mod log;
+mod lookback;
 pub mod offline;
+mod packed;
+mod pattern;
+mod rotated;
+mod tail;
+mod watch;
 
 use std::fmt;
 use std::io;
@@ -83,3 +91,6 @@ pub enum LogState {
     /// There, and not to be read: permissions, a directory.
     Unreadable,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,43 @@
 //! What portero remembers over a restart: the journal, and sled brought up to date from it.
 //!
-//! The daemon talks to a handle: a thread of its own that owns a [`Store`]. One tick of
+//! The daemon talks to a [`Handle`]: a thread of its own that owns a [`Store`]. One tick of
 //! the engine is one [`Frame`]; a frame is durable once it stands in the journal (checksummed, synced), and
 //! sled follows in small batches when there is time. Enforcing never waits for any of it.
 
+mod aging;
+mod codec;
+mod durable;
+mod evidence;
+pub mod handle;
+mod index;
+mod journal;
+mod lock;
+pub mod memory;
 pub mod query;
+mod queue;
 pub mod record;
+pub mod recorder;
+mod segment;
+mod sled;
+mod state;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use durable::DiskStore;
+pub use handle::{Event, Handle, Health};
+pub use journal::JournalSettings;
+pub use memory::MemoryStore;
 pub use query::{AccountRecord, AccountSeen, EvidenceLine, HostRecord, HostSeen};
 pub use record::{
     Allow, AttemptRecord, Audit, Change, Counters, Frame, Grace, History, PositionRecord, Subject, Unban,
     UnbanCause,
 };
 
+pub use recorder::{Note, Recorder};
+
 use crate::addr::{Host, Net};
+use crate::limits::Limits;
+use crate::time::Timestamp;
 
 /// Remembers frames. Calls block on the disk: only the store's own thread makes them, but for `load`, which
 /// start-up calls before that thread runs.
@@ -60,6 +82,27 @@ pub trait Store: Send {
     fn take_notices(&mut self) -> Vec<String>;
 }
 
+/// Opens a store in a state directory.
+type Opener = fn(&Path, &Limits, Timestamp) -> Result<Box<dyn Store>, StoreError>;
+
+/// Every backend, by the name that a configuration calls it.
+const BACKENDS: [(&str, Opener); 2] = [
+    ("sled", |dir, limits, now| Ok(Box::new(DiskStore::open(dir, limits, JournalSettings::default(), now)?))),
+    ("memory", |_, limits, _| Ok(Box::new(MemoryStore::new(limits)))),
+];
+
+/// Opens the backend called `name` in `dir`: "sled" (journal and sled), or "memory" (nothing is kept).
+///
+/// # Errors
+/// See [`DiskStore::open`]; an unknown name.
+pub fn open(name: &str, dir: &Path, limits: &Limits, now: Timestamp) -> Result<Box<dyn Store>, StoreError> {
+    let Some((_, open)) = BACKENDS.iter().find(|(known, _)| *known == name) else {
+        let known = BACKENDS.map(|(known, _)| known).join(", ");
+        return Err(StoreError::UnknownBackend { name: name.to_owned(), known });
+    };
+    open(dir, limits, now)
+}
+
 /// What can go wrong in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -92,8 +135,27 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The same error for somebody else who waits for the outcome.
+    pub(crate) fn again(&self) -> StoreError {
+        match self {
+            StoreError::Io { what, path, source } => StoreError::Io {
+                what,
+                path: path.clone(),
+                source: source
+                    .raw_os_error()
+                    .map_or_else(|| source.kind().into(), std::io::Error::from_raw_os_error),
+            },
+            StoreError::Full { path } => StoreError::Full { path: path.clone() },
+            StoreError::Database { path, why } => {
+                StoreError::Database { path: path.clone(), why: why.clone() }
+            }
+            StoreError::Damaged { path, why } => StoreError::Damaged { path: path.clone(), why: why.clone() },
+            _ => StoreError::Stopped,
+        }
+    }
+
     /// An I/O error, told apart where it is a full disk.
-    pub fn io(what: &'static str, path: &std::path::Path, source: std::io::Error) -> StoreError {
+    pub(crate) fn io(what: &'static str, path: &std::path::Path, source: std::io::Error) -> StoreError {
         let full =
             matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
         if full {

@@ -92,6 +92,7 @@ pub enum Change {
     },
     /// How far the log at `path` was read.
     Position {
+        #[serde(with = "path_bytes")]
         path: PathBuf,
         record: Option<PositionRecord>,
     },
@@ -166,8 +167,6 @@ pub struct PositionRecord {
     /// The filters' open sessions, in their own form.
     #[serde(with = "maybe_bytes")]
     pub filter_state: Option<Vec<u8>>,
-    /// Rotated predecessors that are not read to their end yet.
-    pub draining: Vec<Position>,
 }
 
 /// One login attempt as evidence; several alike when `times` is over 1.
