@@ -1,3 +1,4 @@
 //! One binary for all integration tests; each module below is one theme.
 
+mod config;
 mod filters;

@@ -8,13 +8,14 @@ use super::jail::{Reader, Surroundings, ignore_list, resolve};
 use super::raw::{self, Fields, GLOBAL_KEYS, JAIL_KEYS, Places};
 use super::report::{ReportedError, SourceText};
 use super::value::{Entries, Key, Value, parse};
-use super::{Config, DEFAULT_SOCKET, Fatal, JailConfig, Loaded, Problem, SHIPPED_DIR, system_timezone, zone};
+use super::{Config, DEFAULT_SOCKET, Fatal, JailConfig, Loaded, Problem, SHIPPED_DIR, zone};
 use crate::addr::Net;
 use crate::control::server::SocketSettings;
 use crate::firewall::TableOwner;
 use crate::jail::JailName;
 use crate::limits::Limits;
 use crate::text::suggest;
+use crate::time::system_zone;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -151,9 +152,7 @@ fn globals(read: &mut Reader<'_>, source: &SourceText, places: &Places) -> Confi
         limits: read.get("limits", limits).unwrap_or_default(),
         ignoreip: read.get("ignoreip", ignore_list).unwrap_or_default(),
         trusted_proxies: read.get("trusted_proxies", nets).unwrap_or_default(),
-        timezone: read
-            .get("timezone", |value| zone::of_value(value, "timezone"))
-            .unwrap_or_else(system_timezone),
+        timezone: read.get("timezone", |value| zone::of_value(value, "timezone")).unwrap_or_else(system_zone),
         history: read.get("history", length("history")).unwrap_or(180 * DAY),
         evidence: read.get("evidence", length("evidence")).unwrap_or(30 * DAY),
         jails: Vec::new(),

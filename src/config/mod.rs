@@ -29,7 +29,6 @@ pub use filters::{FilterFiles, FilterLibrary};
 pub use global::socket_in;
 pub use ports::show as show_ports;
 pub use report::{ReportedError, SourceText};
-pub use zone::system_timezone;
 
 /// Where portero.toml stands if nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/portero/portero.toml";
