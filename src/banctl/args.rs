@@ -69,6 +69,8 @@ pub enum Command {
     },
     /// Every login attempt found in old logs, offline; .gz, .xz and .zst too
     Scan(super::scan::ScanArgs),
+    /// The whole engine over old logs in their own time: whom it would have banned
+    Replay(super::replay::ReplayArgs),
     /// Write man pages and completions below DIR
     #[command(hide = true)]
     GenDocs { dir: PathBuf },

@@ -8,6 +8,7 @@ pub mod check;
 pub mod docs;
 pub mod online;
 pub mod render;
+pub mod replay;
 pub mod scan;
 pub mod table;
 
@@ -33,6 +34,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // These print by themselves.
     let cli = match cli {
         Cli { command: Command::Scan(args), .. } => return scan::run(args),
+        Cli { command: Command::Replay(args), json, .. } => return replay::run(&args, json),
         cli => cli,
     };
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());

@@ -79,7 +79,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> Done {
         Command::Allow(command) => session.allow(command),
         Command::Reload => session.reload(),
         Command::Ping => session.ping(),
-        Command::Check { .. } | Command::Scan(_) | Command::GenDocs { .. } => {
+        Command::Check { .. } | Command::Scan(_) | Command::Replay(_) | Command::GenDocs { .. } => {
             unreachable!("these need no daemon")
         }
     }
