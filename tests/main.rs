@@ -1,4 +1,5 @@
 //! One binary for all integration tests; each module below is one theme.
 
 mod config;
+mod control;
 mod filters;
