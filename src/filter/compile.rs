@@ -32,6 +32,9 @@ pub enum Tag {
     Session,
     /// A session id as [`Tag::Session`], on a line that only repeats a failure of its session, if one was counted.
     Companion,
+    /// A session id, on a line about an attempt that an earlier line of its session may have been counted for:
+    /// reported, but counted as nothing then ([`Attempt::times`](super::Attempt::times) 0).
+    Same,
     Time,
     /// `<F-NAME>`: kept for `filter test` and `why`; the name without `F-`, in lower case.
     Other(Box<str>),
@@ -46,6 +49,7 @@ impl Tag {
             "FORWARDED" => Tag::Forwarded,
             "SESSION" => Tag::Session,
             "COMPANION" => Tag::Companion,
+            "SAME" => Tag::Same,
             "TIME" => Tag::Time,
             other => Tag::Other(other.to_ascii_lowercase().into()),
         }
@@ -61,6 +65,7 @@ impl Tag {
             Tag::Forwarded => "forwarded",
             Tag::Session => "session",
             Tag::Companion => "companion",
+            Tag::Same => "same",
             Tag::Time => "time",
             Tag::Other(name) => name,
         }

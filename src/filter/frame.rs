@@ -47,6 +47,7 @@ impl FrameKind {
                 date: None,
                 ident: None,
                 short_ident: false,
+                pid: None,
                 message: line,
                 times: 1,
             }),
@@ -63,6 +64,8 @@ pub struct Framed<'a> {
     pub ident: Option<&'a [u8]>,
     /// The name stands in an RFC 5424 header, where syslog daemons cut `postfix/smtpd` to `postfix`.
     pub short_ident: bool,
+    /// The process id as the line spells it; only in the syslog frame.
+    pub pid: Option<&'a [u8]>,
     pub message: &'a [u8],
     /// N of `message repeated N times: [ MESSAGE]`, else 1.
     pub times: u32,
@@ -77,6 +80,7 @@ fn date(line: &[u8]) -> Option<Framed<'_>> {
         date: Some(date),
         ident: None,
         short_ident: false,
+        pid: None,
         message: &rest[skip..],
         times: 1,
     })
@@ -109,33 +113,34 @@ fn syslog(line: &[u8]) -> Option<Framed<'_>> {
     if !rest[..word_end].ends_with(b"]:") {
         rest = skip_blanks(&rest[word_end + 1..]);
     }
-    let (ident, rest) = ident(rest)?;
+    let (ident, pid, rest) = ident(rest)?;
     let (message, times) = repeated(skip_stamp(skip_blanks(rest)));
     Some(Framed {
         kind: FrameKind::Syslog,
         date: date.map(|(_, date)| date),
         ident: Some(ident),
         short_ident: false,
+        pid,
         message,
         times,
     })
 }
 
-/// `IDENT[PID]:` or `IDENT:`; the ident and what follows the colon. An ident holds no blank.
+/// `IDENT[PID]:` or `IDENT:`; the ident, the pid and what follows the colon. An ident holds no blank.
 #[inline]
-fn ident(text: &[u8]) -> Option<(&[u8], &[u8])> {
+fn ident(text: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
     let end = text.iter().position(|b| matches!(b, b'[' | b':' | b' '))?;
     if end == 0 {
         return None;
     }
     let ident = &text[..end];
     match text[end] {
-        b':' => Some((ident, &text[end + 1..])),
+        b':' => Some((ident, None, &text[end + 1..])),
         b'[' => {
             let rest = &text[end + 1..];
             let close = rest.iter().position(|b| matches!(b, b']' | b' '))?;
             match rest[close..] {
-                [b']', b':', ref after @ ..] => Some((ident, after)),
+                [b']', b':', ref after @ ..] => Some((ident, Some(&rest[..close]), after)),
                 _ => None,
             }
         }
@@ -160,7 +165,7 @@ fn rfc5424(text: &[u8]) -> Option<Framed<'_>> {
     };
     let _host = word()?;
     let ident = word()?;
-    let _pid = word()?;
+    let pid = word()?;
     let _id = word()?;
     let mut rest = match rest {
         [b'-', rest @ ..] => rest,
@@ -170,7 +175,15 @@ fn rfc5424(text: &[u8]) -> Option<Framed<'_>> {
     rest = skip_blanks(rest);
     rest = rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest);
     let (message, times) = repeated(skip_stamp(skip_blanks(rest)));
-    Some(Framed { kind: FrameKind::Syslog, date, ident: Some(ident), short_ident: true, message, times })
+    Some(Framed {
+        kind: FrameKind::Syslog,
+        date,
+        ident: Some(ident),
+        short_ident: true,
+        pid: Some(pid).filter(|pid| *pid != b"-"),
+        message,
+        times,
+    })
 }
 
 /// What follows `[id name="value" ...][...]`; in values `\` escapes `"`, `\` and `]`.

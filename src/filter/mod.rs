@@ -49,7 +49,8 @@ pub struct Attempt<'a> {
     pub pwhash: Option<&'a [u8]>,
     /// The line's own time; `None` where it has no date.
     pub time: Option<Timestamp>,
-    /// How often it happened: 1, or N of `message repeated N times`.
+    /// How often it happened: 1, or N of `message repeated N times`. 0: an earlier line of the same attempt was
+    /// counted; this one only tells more of it.
     pub times: u32,
     /// The whole line, without its line end.
     pub line: &'a [u8],

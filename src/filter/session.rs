@@ -86,6 +86,16 @@ impl FilterState {
         });
     }
 
+    /// Whether a failure was counted for the attempt that this line of session `id` tells of; one line settles
+    /// all that were counted before it.
+    pub fn counts_already(&mut self, filter: u64, id: &[u8], at: Timestamp) -> bool {
+        let repeats = self.repeats(filter, id, at);
+        if let Some(session) = self.sessions.get_mut(&SessionKey(filter, id.into())).filter(|_| repeats) {
+            session.unrepeated = 0;
+        }
+        repeats
+    }
+
     /// Whether a companion line of session `id` repeats a failure counted before; it does so once.
     pub fn repeats(&mut self, filter: u64, id: &[u8], at: Timestamp) -> bool {
         if self.sessions.is_empty() || id.len() > SESSION_BYTES_MAX {
@@ -206,6 +216,16 @@ mod tests {
         state.counted(1, b"a", at(10), 10);
         assert!(!state.repeats(2, b"a", at(11)), "another filter's");
         assert!(!state.repeats(1, b"a", at(400)), "too late to belong to it");
+    }
+
+    #[test]
+    fn one_line_settles_what_was_counted_for_its_attempt() {
+        let mut state = FilterState::default();
+        assert!(!state.counts_already(1, b"a", at(0)), "nothing counted");
+        state.counted(1, b"a", at(0), 10);
+        state.counted(1, b"a", at(1), 10);
+        assert!(state.counts_already(1, b"a", at(2)));
+        assert!(!state.counts_already(1, b"a", at(3)), "the second password is another attempt");
     }
 
     #[test]

@@ -169,6 +169,12 @@ impl Scan<'_, '_> {
         if !found.read(pattern, cache, framed.message) {
             return false;
         }
+        // An id without text: the process is the session.
+        for id in [&mut found.session, &mut found.companion, &mut found.same] {
+            if id.is_some_and(<[u8]>::is_empty) {
+                *id = framed.pid;
+            }
+        }
         if filter.ignores(cache, framed.message) {
             self.counts.ignored += 1;
             return true;
@@ -209,18 +215,25 @@ impl Scan<'_, '_> {
         {
             return true;
         }
+        let mut times = framed.times;
+        if let Some(id) = found.same
+            && self.state.counts_already(filter.key, id, at)
+        {
+            times = times.saturating_sub(1);
+        }
+        let settles = |pattern: &Pattern| pattern.has(&Tag::Companion) || pattern.has(&Tag::Same);
         if let Some(id) = found.session
             && outcome == Outcome::Failure
-            && filter.patterns.iter().any(|pattern| pattern.has(&Tag::Companion))
+            && filter.patterns.iter().any(settles)
         {
             self.state.counted(filter.key, id, at, self.context.sessions_max);
         }
         match outcome {
-            Outcome::Failure => self.counts.failures += u64::from(framed.times),
-            Outcome::Success => self.counts.successes += u64::from(framed.times),
+            Outcome::Failure => self.counts.failures += u64::from(times),
+            Outcome::Success => self.counts.successes += u64::from(times),
         }
         let mut pwhash = found.pwhash.filter(|hash| !hash.is_empty());
-        let session = found.session.or(found.companion);
+        let session = found.session.or(found.companion).or(found.same);
         if let Some(session) = session.and_then(|id| self.state.session(filter.key, id, at)) {
             host = host.or(session.host);
             user = user.or(session.user.as_deref());
@@ -232,7 +245,7 @@ impl Scan<'_, '_> {
             user,
             pwhash,
             time,
-            times: framed.times,
+            times,
             line,
             line_index,
             filter: filter_index,
@@ -251,6 +264,7 @@ pub(super) struct Found<'m> {
     pub forwarded: Option<&'m [u8]>,
     pub session: Option<&'m [u8]>,
     pub companion: Option<&'m [u8]>,
+    pub same: Option<&'m [u8]>,
     pub date: Option<Date>,
 }
 
@@ -271,6 +285,7 @@ impl<'m> Found<'m> {
                 Tag::Forwarded => self.forwarded = self.forwarded.or(Some(text)),
                 Tag::Session => self.session = self.session.or(Some(text)),
                 Tag::Companion => self.companion = self.companion.or(Some(text)),
+                Tag::Same => self.same = self.same.or(Some(text)),
                 Tag::Time => self.date = self.date.or_else(|| timestamp::whole(text)),
                 Tag::Domain | Tag::Other(_) => {}
             }

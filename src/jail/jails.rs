@@ -170,7 +170,10 @@ impl Jails {
             return Seen::Success;
         }
         let Some(host) = attempt.host else { return Seen::NoHost };
-        let times = attempt.times.max(1);
+        let times = attempt.times;
+        if times == 0 {
+            return Seen::Repeated;
+        }
         if self.leaves_alone(at, jail, host, attempt.user, times) {
             return Seen::Ignored;
         }

@@ -161,6 +161,8 @@ pub enum Seen {
     AlreadyBanned,
     /// Ignored, never banned, allowed or under grace.
     Ignored,
+    /// A further line about a failure that counted already.
+    Repeated,
     /// A failure without an address.
     NoHost,
     /// A good login.
