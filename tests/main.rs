@@ -3,3 +3,4 @@
 mod config;
 mod control;
 mod filters;
+mod tidy;

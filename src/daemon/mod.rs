@@ -1,6 +1,349 @@
 //! The daemon: start-up told in order, then the loop.
+//!
+//! ```text
+//! configuration -> store -> jails -> firewall -> control socket -> logs -> loop -> stop
+//! ```
+//! Everything that can be refused is refused before the first line is read. Stopping leaves the bans in the kernel.
 
 pub mod cli;
 
+mod desk;
+mod enforcer;
+mod engine;
 mod names;
+mod recorder;
+pub mod reload;
+mod requests;
 mod surroundings;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use self::cli::Cli;
+use self::desk::Desks;
+use self::enforcer::Enforcer;
+use self::engine::{Engine, Inbox, Stop};
+use self::recorder::Recorder;
+use self::reload::Filters;
+use crate::addr::Net;
+use crate::config::{Config, Loaded, Problem};
+use crate::exit::{CONFIG, NOT_PERMITTED, UNAVAILABLE};
+use crate::control::client::Client;
+use crate::control::protocol::Request;
+use crate::control::server::{Patience, Server};
+use crate::firewall::{self, FirewallError};
+use crate::jail::{AllowEntry, GraceEntry, GraceTarget, JailName, Jails, Never};
+use crate::source::{Position, Tailer};
+use crate::store::{self, Change, DiskStore, JournalSettings, Store, Subject, UnbanCause};
+use crate::time::{Clock, SystemClock, Timestamp};
+
+/// Ended bans that are looked through for what the kernel should not hold any more.
+const ENDED_MAX: usize = 10_000;
+
+/// Requests waiting for the engine. Requests.
+const CALLS_MAX: usize = 64;
+
+/// Why start-up ended: the words for a person, and the exit code.
+struct Failed(String, u8);
+
+/// Runs the daemon until it is told to stop, or does what the flags ask for instead.
+pub fn run(cli: Cli) -> ExitCode {
+    start_log();
+    match start(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(why, code)) => {
+            eprintln!("portero: {why}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The log on stderr, for the journal: what happened, one line each. `RUST_LOG` chooses how much.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
+        .from_env_lossy();
+    // The journal stamps lines itself.
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_ansi(false).with_target(false);
+    if journal {
+        builder.without_time().init();
+    } else {
+        builder.with_timer(LogTime).init();
+    }
+}
+
+/// Time stamps of our own log, from the one clock.
+struct LogTime;
+
+impl tracing_subscriber::fmt::time::FormatTime for LogTime {
+    fn format_time(&self, to: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        let now = SystemClock::new().now();
+        let utc = chrono::DateTime::from_timestamp_micros(now.micros()).unwrap_or_default();
+        write!(to, "{}", utc.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    }
+}
+
+fn start(cli: &Cli) -> Result<(), Failed> {
+    let path = cli.config.clone();
+    let (loaded, filters) =
+        reload::load(&path).map_err(|fatal| Failed(fatal.to_string(), CONFIG))?;
+    let Loaded { mut config, problems } = loaded;
+    cli.override_in(&mut config);
+    for problem in &problems {
+        error!("{problem}");
+    }
+    if cli.check {
+        return check(&config, &problems);
+    }
+    if cli.flush {
+        return flush(&config);
+    }
+    if config.enabled().next().is_none() {
+        let why = format!("{}: no usable jail; switch some on with enable = [...]", path.display());
+        return Err(Failed(why, CONFIG));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|why| Failed(format!("cannot start: {why}"), UNAVAILABLE))?;
+    runtime.block_on(guard(path, config, problems, filters))
+}
+
+/// `--check`: says whether the configuration is good.
+fn check(config: &Config, problems: &[Problem]) -> Result<(), Failed> {
+    let jails = config.enabled().count();
+    if problems.is_empty() && jails > 0 {
+        println!("configuration good: {jails} jails");
+        return Ok(());
+    }
+    let why = if jails == 0 { "no usable jail".to_owned() } else { format!("{} bad jails", problems.len()) };
+    Err(Failed(why, CONFIG))
+}
+
+/// `--flush`: asks a running daemon, else removes the table itself and notes that its bans have ended.
+fn flush(config: &Config) -> Result<(), Failed> {
+    if let Ok(mut client) = Client::connect(&config.socket.path) {
+        let done = client.call(Request::Flush).map(|_| ());
+        return done.map_err(|error| Failed(error.message, error.code.exit_code()));
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let now = clock.now();
+    let mut store = open_store(config, now)?;
+    let mut frame = store::Frame::new(now);
+    let mut collect = |change| {
+        if let Change::Ban(ban) = change {
+            let end = store::Unban {
+                jail: ban.jail,
+                target: ban.target,
+                at: now,
+                cause: UnbanCause::Flush,
+                by: Some("portero --flush".to_owned()),
+                reason: None,
+                ban: None,
+            };
+            frame.changes.push(Change::Unban(end));
+        }
+    };
+    store.load(&mut collect).map_err(store_failed)?;
+    store.commit(&mut [frame]).map_err(store_failed)?;
+    let mut firewall = backend(config, clock)?;
+    firewall.flush().map_err(firewall_failed)
+}
+
+fn store_failed(why: store::StoreError) -> Failed {
+    Failed(why.to_string(), UNAVAILABLE)
+}
+
+fn firewall_failed(why: FirewallError) -> Failed {
+    let code = if matches!(why, FirewallError::NotPermitted { .. }) { NOT_PERMITTED } else { UNAVAILABLE };
+    let help = match code {
+        NOT_PERMITTED => "; run it as root or with CAP_NET_ADMIN (packaging/portero.service gives it), or try --firewall log-only",
+        _ => "",
+    };
+    Failed(format!("{why}{help}"), code)
+}
+
+fn backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Box<dyn firewall::Firewall>, Failed> {
+    firewall::backend(&config.firewall, clock).ok_or_else(|| {
+        let known: Vec<&str> = firewall::backends().iter().map(|(name, _)| *name).collect();
+        Failed(format!("no firewall {:?}; there are: {}", config.firewall, known.join(", ")), CONFIG)
+    })
+}
+
+fn open_store(config: &Config, now: Timestamp) -> Result<Box<dyn Store>, Failed> {
+    let settings = JournalSettings {
+        history_age: config.history,
+        evidence_age: config.evidence,
+        ..JournalSettings::default()
+    };
+    let store = DiskStore::open(&config.state_dir, &config.limits, settings, now).map_err(store_failed)?;
+    Ok(Box::new(store))
+}
+
+/// What the store held beside the jails' own memory.
+#[derive(Default)]
+struct Restored {
+    positions: HashMap<PathBuf, Position>,
+    filter_states: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// Puts everything that was in force into the jails.
+fn restore(store: &mut dyn Store, jails: &mut Jails, now: Timestamp) -> Result<Restored, Failed> {
+    let mut restored = Restored::default();
+    let mut bans = 0usize;
+    let mut take = |change| match change {
+        Change::Ban(ban) => bans += usize::from(jails.restore_ban(now, &ban)),
+        Change::Window { jail, key: Subject::Net(key), window: Some(window) } => {
+            jails.restore_window(&jail, key, &window);
+        }
+        Change::History { jail: Some(jail), target, history: Some(history) } => {
+            jails.restore_history(&jail, target, history.count, history.last_until);
+        }
+        Change::Counters { jail, counters: Some(counters) } => {
+            jails.restore_counters(&jail, counters.failures, counters.bans);
+        }
+        Change::Position { path, record: Some(record) } => {
+            if let Some(state) = record.filter_state {
+                restored.filter_states.push((path.clone(), state));
+            }
+            restored.positions.insert(path, record.position);
+        }
+        Change::Grace { subject, grace: Some(grace) } => {
+            let target = match subject {
+                Subject::Net(net) => GraceTarget::Net(net),
+                Subject::Account(account) => GraceTarget::Account(account),
+            };
+            jails.restore_grace(GraceEntry { target, until: grace.until });
+        }
+        Change::Allow { entry, allow: Some(allow) } => {
+            if let Ok(target) = entry.parse() {
+                let by = allow.by.unwrap_or_default();
+                jails.restore_allow(AllowEntry { target, until: allow.until, by, reason: allow.reason });
+            }
+        }
+        _ => {}
+    };
+    store.load(&mut take).map_err(store_failed)?;
+    info!(bans, logs = restored.positions.len(), "remembered");
+    Ok(restored)
+}
+
+/// Bans that a person lifted and the kernel may still hold, because a crash came in between.
+fn lifted(store: &mut dyn Store) -> HashSet<(JailName, Net)> {
+    let ended = store.ended(ENDED_MAX).unwrap_or_default();
+    ended.into_iter().filter(|end| end.cause != UnbanCause::Expired).map(|end| (end.jail, end.target)).collect()
+}
+
+async fn guard(
+    config_path: PathBuf,
+    config: Config,
+    problems: Vec<Problem>,
+    filters: Filters,
+) -> Result<(), Failed> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let started = clock.monotonic();
+    let now = clock.now();
+    info!(version = env!("CARGO_PKG_VERSION"), config = %config_path.display(), "portero starts");
+
+    // A second daemon is refused here, by the store's lock, before it touches anything.
+    let mut store = open_store(&config, now)?;
+    let server = Server::bind(&config.socket).map_err(|why| Failed(why.to_string(), UNAVAILABLE))?;
+    for warning in &server.warnings {
+        warn!("{warning}");
+    }
+
+    let seed = now.micros() as u64 ^ u64::from(std::process::id()).rotate_left(32);
+    let mut jails = Jails::new(reload::settings(&config), config.ignoreip.clone(), &config.limits, seed);
+    let restored = restore(&mut *store, &mut jails, now)?;
+    let mut actions = Vec::new();
+    let never = surroundings::never_banned();
+    for (kind, nets) in &never {
+        jails.set_never(now, *kind, nets.clone(), &mut actions);
+    }
+    jails.set_never(now, Never::TrustedProxy, config.trusted_proxies.clone(), &mut actions);
+    jails.expire(now, &mut actions);
+
+    let plan = reload::plan(&config, jails.allow_nets());
+    let lifted = lifted(&mut *store);
+    let unrecorded = |jail: &JailName, target: Net| !lifted.contains(&(jail.clone(), target));
+    let enforcer = Enforcer::open(backend(&config, clock.clone())?, plan, &jails, unrecorded, now)
+        .map_err(firewall_failed)?;
+
+    let tailer = Tailer::new(&config.limits).map_err(|why| Failed(why.to_string(), UNAVAILABLE))?;
+    let mut desks = Desks::new();
+    desks.configure(&config, &jails, &filters);
+    for (path, state) in restored.filter_states {
+        desks.store_state(path.into(), state);
+    }
+
+    let (calls_in, calls) = mpsc::channel(CALLS_MAX);
+    let (later_in, later) = mpsc::unbounded_channel();
+    let (answers_in, answers) = mpsc::channel(CALLS_MAX);
+    let (store_in, store_events) = mpsc::unbounded_channel();
+    for notice in store.take_notices() {
+        warn!("{notice}");
+    }
+    let limits = config.limits.clone();
+    let store = store::Handle::start(store, &limits, move |event| drop(store_in.send(event)))
+        .map_err(|why| Failed(format!("cannot start the store's thread: {why}"), UNAVAILABLE))?;
+    let mut engine = Engine {
+        clock,
+        started,
+        config_path,
+        config,
+        problems,
+        filters,
+        jails,
+        enforcer,
+        store,
+        tailer,
+        desks,
+        recorder: Recorder::new(&limits),
+        notes: Vec::new(),
+        later: later_in,
+        never,
+        caught_up: false,
+        names: None,
+        answers: answers_in,
+    };
+    engine.perform(actions, None, now);
+    let patterns = engine.desks.patterns();
+    engine.open_logs(&patterns, &restored.positions, now);
+    engine.look_around(now);
+    engine.watch_names();
+
+    let control = tokio::spawn(async move { server.serve(&limits, Patience::default(), calls_in).await });
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    info!(jails = engine.config.enabled().count(), firewall = engine.enforcer.name(), "guarding");
+    let watchdog = sd_notify::watchdog_enabled().map(|every: Duration| every / 2);
+    let stop = engine
+        .run(Inbox { calls, later, answers, store: store_events }, watchdog)
+        .await
+        .map_err(|why| Failed(format!("cannot wait for events: {why}"), UNAVAILABLE))?;
+
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    match stop {
+        Stop::Signal => info!("stopping; the bans stay in the kernel"),
+        Stop::Flushed => info!("flushed and stopping"),
+    }
+    // The answer to a flush is on its way out.
+    tokio::time::sleep(Duration::from_millis(if stop == Stop::Flushed { 50 } else { 0 })).await;
+    control.abort();
+    engine.close();
+    drop(engine);
+    Ok(())
+}
+
+/// The folder of a configuration file: `jails/` and `filters/` stand beside it.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

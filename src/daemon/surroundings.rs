@@ -11,50 +11,43 @@ use nix::ifaddrs::getifaddrs;
 use nix::unistd::{Group, User, getgrouplist};
 
 use crate::addr::{Host, Net};
+use crate::jail::Never;
 
-/// One network that is never banned, and why, for the person who asks.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NeverBanned {
-    pub net: Net,
-    pub why: &'static str,
+/// What no rule and no hand may ban, by kind; the nets of a kind are sorted, so that two readings can be
+/// compared. Trusted proxies are not in here: they are configured, not found.
+pub fn never_banned() -> Vec<(Never, Vec<Net>)> {
+    let route4 = fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let route6 = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    let mut gateways = gateways4(&route4);
+    gateways.extend(gateways6(&route6));
+    let nets = |hosts: Vec<Host>| {
+        // An unspecified address stands for "none" in every one of these sources.
+        let named = hosts.into_iter().filter(|host| !host.ip().is_unspecified());
+        let mut nets: Vec<Net> = named.map(Net::host).collect();
+        nets.sort();
+        nets.dedup();
+        nets
+    };
+    let loopback4 = Net::of(Host::new(Ipv4Addr::LOCALHOST.into()), 8);
+    let loopback6 = Net::host(Host::new(Ipv6Addr::LOCALHOST.into()));
+    vec![
+        (Never::Loopback, vec![loopback4, loopback6]),
+        (Never::Own, nets(own_addresses())),
+        (Never::Gateway, nets(gateways)),
+        (Never::Resolver, nets(resolvers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default()))),
+        (Never::AdminSession, nets(admin_hosts())),
+    ]
 }
 
-/// This host's own addresses, for `ignoreself`.
-pub fn own_addresses() -> Vec<Host> {
+fn own_addresses() -> Vec<Host> {
     let Ok(interfaces) = getifaddrs() else { return Vec::new() };
-    let mut hosts: Vec<Host> = interfaces
+    interfaces
         .filter_map(|interface| {
             let address = interface.address?;
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
             v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip()))).map(Host::new)
         })
-        .collect();
-    hosts.sort();
-    hosts.dedup();
-    hosts
-}
-
-/// Everything that no rule and no hand may ban. Sorted, so that two readings can be compared.
-pub fn never_banned(own: &[Host]) -> Vec<NeverBanned> {
-    let mut list = vec![
-        NeverBanned { net: Net::of(Host::new(Ipv4Addr::LOCALHOST.into()), 8), why: "loopback" },
-        NeverBanned { net: Net::host(Host::new(Ipv6Addr::LOCALHOST.into())), why: "loopback" },
-    ];
-    let mut add = |hosts: Vec<Host>, why| {
-        // An unspecified address stands for "none" in every one of these sources.
-        let named = hosts.into_iter().filter(|host| !host.ip().is_unspecified());
-        list.extend(named.map(|host| NeverBanned { net: Net::host(host), why }));
-    };
-    add(own.to_vec(), "this host's own address");
-    let route4 = fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let route6 = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
-    add(gateways4(&route4), "default gateway");
-    add(gateways6(&route6), "default gateway");
-    add(resolvers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default()), "resolver");
-    add(admin_hosts(), "a logged-in administrator's address");
-    list.sort();
-    list.dedup();
-    list
+        .collect()
 }
 
 /// Gateways of default routes. Source: /proc/net/route, addresses as hexadecimal in host byte order.
@@ -201,11 +194,14 @@ mod tests {
 
     #[test]
     fn loopback_and_own_addresses_are_never_banned() {
-        let own = own_addresses();
-        assert!(own.contains(&"127.0.0.1".parse().unwrap()));
-        let never = never_banned(&own);
-        let guarded = |text: &str| never.iter().any(|entry| entry.net.contains(text.parse().unwrap()));
-        assert!(guarded("127.0.0.1") && guarded("127.9.9.9") && guarded("::1"));
-        assert!(!guarded("203.0.113.77"));
+        let never = never_banned();
+        let why = |text: &str| {
+            let host = text.parse().unwrap();
+            let holds = |nets: &[Net]| nets.iter().any(|net| net.contains(host));
+            never.iter().filter(|(_, nets)| holds(nets)).map(|(kind, _)| *kind).collect::<Vec<_>>()
+        };
+        assert_eq!(why("127.0.0.1"), [Never::Loopback, Never::Own]);
+        assert_eq!(why("127.9.9.9"), [Never::Loopback]);
+        assert_eq!(why("203.0.113.77"), []);
     }
 }

@@ -46,6 +46,16 @@ impl std::fmt::Display for Never {
     }
 }
 
+impl std::fmt::Display for IgnoreEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IgnoreEntry::Net(net) => net.fmt(f),
+            IgnoreEntry::Name(name) => f.write_str(name),
+            IgnoreEntry::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
 impl std::str::FromStr for IgnoreEntry {
     type Err = ParseError;
 

@@ -169,6 +169,13 @@ pub struct PositionRecord {
     pub filter_state: Option<Vec<u8>>,
 }
 
+impl PositionRecord {
+    /// A position without open sessions.
+    pub fn of(position: Position) -> PositionRecord {
+        PositionRecord { position, ..PositionRecord::default() }
+    }
+}
+
 /// One login attempt as evidence; several alike when `times` is over 1.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AttemptRecord {

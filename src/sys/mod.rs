@@ -12,3 +12,5 @@ pub fn drop_to_nobody_for_this_thread() {
     let done = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
     assert_eq!(done, 0);
 }
+#[expect(unsafe_code, reason = "tokio wants a promise about descriptors")]
+pub mod readiness;

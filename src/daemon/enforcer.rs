@@ -1,0 +1,222 @@
+//! The firewall as the engine uses it: bans go out at once, and what another program breaks is put back.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::addr::Net;
+use crate::firewall::{Firewall, FirewallError, KernelBan, Plan, Ports, Refused};
+use crate::jail::{JailName, Jails};
+use crate::time::Timestamp;
+
+/// After a refusal the firewall is tried again so much later, twice as much each time up to the second.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Keeps the kernel in step with the jails.
+pub struct Enforcer {
+    firewall: Box<dyn Firewall>,
+    plan: Plan,
+    /// Bans found in the kernel at start that no record explains; kept until every log was caught up with.
+    found: Vec<KernelBan>,
+    /// What is wrong, for `status`; `None`: in step.
+    problem: Option<String>,
+    /// When to try again, and the wait after that one.
+    retry: Option<(Timestamp, Duration)>,
+}
+
+impl Enforcer {
+    /// Opens the firewall. What it holds that `jails` does not know and that is `unrecorded` (not lifted by
+    /// anybody) is kept until [`Enforcer::take_found`].
+    ///
+    /// # Errors
+    /// The firewall's: NotPermitted, Owned.
+    pub fn open(
+        mut firewall: Box<dyn Firewall>,
+        plan: Plan,
+        jails: &Jails,
+        unrecorded: impl Fn(&JailName, Net) -> bool,
+        now: Timestamp,
+    ) -> Result<Enforcer, FirewallError> {
+        let held = firewall.open(&plan)?;
+        let known = |ban: &KernelBan| {
+            jails.bans_of(ban.target).iter().any(|known| known.jail == ban.jail && known.target == ban.target)
+        };
+        let found: Vec<KernelBan> = held
+            .into_iter()
+            .filter(|ban| !known(ban) && unrecorded(&ban.jail, ban.target))
+            .collect();
+        let mut enforcer = Enforcer { firewall, plan, found, problem: None, retry: None };
+        enforcer.restore(jails, now);
+        Ok(enforcer)
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.firewall.name()
+    }
+
+    pub fn firewall(&self) -> &dyn Firewall {
+        &*self.firewall
+    }
+
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Bans found in the kernel that nothing explained; they are left to the caller.
+    pub fn take_found(&mut self) -> Vec<KernelBan> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// Forgets a found ban: its record turned up.
+    pub fn explained(&mut self, jail: &JailName, target: Net) {
+        self.found.retain(|ban| ban.jail != *jail || ban.target != target);
+    }
+
+    /// Bans and lifts, then closes the sockets of who was banned. A refusal is reported and retried; it stops nothing.
+    pub fn apply(&mut self, bans: &[KernelBan], unbans: &[(JailName, Net)], jails: &Jails, now: Timestamp) {
+        if bans.is_empty() && unbans.is_empty() {
+            return;
+        }
+        match self.firewall.apply(bans, unbans) {
+            Ok(refused) => self.report(refused, now),
+            Err(FirewallError::Gone { .. }) => {
+                warn!("the firewall's table was removed by another program; restoring it");
+                self.restore(jails, now);
+            }
+            Err(why) => self.failed(&why, now),
+        }
+        self.cut(bans);
+    }
+
+    /// Closes the sockets of banned peers on their jails' ports.
+    fn cut(&mut self, bans: &[KernelBan]) {
+        let ports: HashMap<&JailName, &Ports> =
+            self.plan.jails.iter().map(|rules| (&rules.name, &rules.ports)).collect();
+        let targets: Vec<(Net, Ports)> =
+            bans.iter().filter_map(|ban| Some((ban.target, (*ports.get(&ban.jail)?).clone()))).collect();
+        if targets.is_empty() {
+            return;
+        }
+        match self.firewall.cut(&targets) {
+            Ok(0) => {}
+            Ok(closed) => info!(closed, "closed connections of banned peers"),
+            Err(why) => warn!("{why}"),
+        }
+    }
+
+    /// Another program changed the ruleset, or it is time to look: puts back what is missing.
+    pub fn look(&mut self, jails: &Jails, now: Timestamp) {
+        if let Some((at, _)) = self.retry {
+            if at <= now {
+                self.restore(jails, now);
+            }
+            return;
+        }
+        match self.firewall.in_step() {
+            Ok(true) => {}
+            Ok(false) => {
+                warn!("the firewall is not as portero made it; restoring it");
+                self.restore(jails, now);
+            }
+            Err(why) => self.failed(&why, now),
+        }
+    }
+
+    /// Drains the firewall's events; looks if somebody else was at work.
+    pub fn on_event(&mut self, jails: &Jails, now: Timestamp) {
+        if let Some(change) = self.firewall.on_event() {
+            tracing::debug!(by = change.by.as_deref().unwrap_or("unknown"), "the ruleset was changed");
+            self.look(jails, now);
+        }
+    }
+
+    /// Makes the kernel hold the plan and every ban.
+    pub fn restore(&mut self, jails: &Jails, now: Timestamp) {
+        let bans = jails.bans().filter_map(|ban| {
+            Some(KernelBan { left: ban.left(now)?, jail: ban.jail, target: ban.target })
+        });
+        let mut bans = bans.chain(self.found.iter().cloned());
+        match self.firewall.replace_all(&self.plan, &mut bans) {
+            Ok(refused) => {
+                drop(bans);
+                self.retry = None;
+                self.problem = None;
+                self.report(refused, now);
+            }
+            Err(why) => {
+                drop(bans);
+                self.failed(&why, now);
+            }
+        }
+    }
+
+    /// Takes over changed jails; their bans stay.
+    pub fn change_plan(&mut self, plan: Plan, jails: &Jails, now: Timestamp) {
+        if plan == self.plan {
+            return;
+        }
+        let moved = self.firewall.change_plan(&plan);
+        self.plan = plan;
+        match moved {
+            Ok(moved) if moved.is_empty() => {}
+            Ok(moved) => {
+                let bans = jails.bans().filter(|ban| moved.contains(&ban.jail));
+                let again: Vec<KernelBan> = bans
+                    .filter_map(|ban| {
+                        Some(KernelBan { left: ban.left(now)?, jail: ban.jail, target: ban.target })
+                    })
+                    .collect();
+                self.apply(&again, &[], jails, now);
+            }
+            Err(why) => self.failed(&why, now),
+        }
+    }
+
+    /// Takes over who is never hit, if that changed.
+    pub fn set_allow(&mut self, mut allow: Vec<Net>, now: Timestamp) {
+        allow.sort();
+        allow.dedup();
+        if allow == self.plan.allow {
+            return;
+        }
+        if let Err(why) = self.firewall.set_allow(&allow) {
+            self.failed(&why, now);
+        }
+        self.plan.allow = allow;
+    }
+
+    /// Ends everything: the table goes.
+    pub fn flush(&mut self) -> Result<(), FirewallError> {
+        self.found.clear();
+        self.firewall.flush()
+    }
+
+    pub fn close(&mut self) {
+        self.firewall.close();
+    }
+
+    fn report(&mut self, refused: Vec<Refused>, now: Timestamp) {
+        if let Some(first) = refused.first() {
+            error!(refused = refused.len(), "{}", first.why);
+            self.problem = Some(first.why.to_string());
+            self.wait(now);
+        }
+    }
+
+    fn failed(&mut self, why: &FirewallError, now: Timestamp) {
+        error!("{why}");
+        self.problem = Some(why.to_string());
+        self.wait(now);
+    }
+
+    fn wait(&mut self, now: Timestamp) {
+        let wait = self.retry.map_or(RETRY_FIRST, |(_, wait)| (wait * 2).min(RETRY_MAX));
+        self.retry = Some((now.plus(wait), wait));
+    }
+}

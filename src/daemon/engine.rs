@@ -1,0 +1,394 @@
+//! The loop: reads, decides, enforces, records. Everything but the store's disk work happens on this one thread,
+//! block by block, so that a question is answered between two blocks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::desk::Desks;
+use super::enforcer::Enforcer;
+use super::names;
+use super::recorder::{Recorder, cause_of};
+use super::reload::Filters;
+use super::requests::Later;
+use super::surroundings;
+use crate::addr::Net;
+use crate::config::{Config, Problem};
+use crate::control::server::Call;
+use crate::firewall::KernelBan;
+use crate::jail::{Action, Ban, Cause, Jails, Never, Origin, Seen};
+use crate::source::Tailer;
+use crate::store::{self, Handle, PositionRecord};
+use crate::sys::readiness::readable;
+use crate::time::{Clock, Span, Timestamp, show_duration};
+
+/// How often paths, globs and network file systems are looked at, and ended bans are noticed.
+const SWEEP: Duration = Duration::from_secs(2);
+
+/// How often the list of what is never banned, and the firewall, are looked at without being asked to. Sweeps.
+const SURROUNDINGS_SWEEPS: u32 = 8;
+const FIREWALL_SWEEPS: u32 = 15;
+
+/// Positions alone wait this long for something to go with: lines that led to nothing may be read again. Sweeps.
+const POSITION_SWEEPS: u32 = 3;
+
+/// Notes kept for `status`. Lines.
+const NOTES_MAX: usize = 20;
+
+/// The running daemon.
+pub struct Engine {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) started: Duration,
+    pub(super) config_path: PathBuf,
+    pub(super) config: Config,
+    /// Bad jails of the configuration, for `status`; a jail of that name may guard on in its last good form.
+    pub(super) problems: Vec<Problem>,
+    pub(super) filters: Filters,
+    pub(super) jails: Jails,
+    pub(super) enforcer: Enforcer,
+    pub(super) store: Handle,
+    pub(super) tailer: Tailer,
+    pub(super) desks: Desks,
+    pub(super) recorder: Recorder,
+    /// What a person should know, for `status`.
+    pub(super) notes: Vec<String>,
+    /// What must wait for the store: answers, and the lifting of bans whose end is being recorded.
+    pub(super) later: mpsc::UnboundedSender<Later>,
+    pub(super) never: Vec<(Never, Vec<Net>)>,
+    /// Whether every log was read to its end once.
+    pub(super) caught_up: bool,
+    pub(super) names: Option<tokio::task::JoinHandle<()>>,
+    pub(super) answers: mpsc::Sender<names::Answer>,
+}
+
+/// What the loop waits for beside files and the firewall.
+pub struct Inbox {
+    pub calls: mpsc::Receiver<Call>,
+    pub later: mpsc::UnboundedReceiver<Later>,
+    pub answers: mpsc::Receiver<names::Answer>,
+    pub store: mpsc::UnboundedReceiver<store::Event>,
+}
+
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// SIGTERM or SIGINT: bans stay.
+    Signal,
+    /// `portero --flush`: bans are gone.
+    Flushed,
+}
+
+impl Engine {
+    /// Guards until a signal comes. `watchdog`: how often the service manager wants a sign of life.
+    ///
+    /// # Errors
+    /// The kernel gives no events.
+    pub async fn run(&mut self, mut inbox: Inbox, watchdog: Option<Duration>) -> std::io::Result<Stop> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let files = readable(self.tailer.fd())?;
+        let ruleset = self.enforcer.firewall().event_fd().map(readable).transpose()?;
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut alive = interval(watchdog.unwrap_or(Duration::from_secs(3600)));
+        let mut sweeps = 0u32;
+        let mut unread = true;
+        loop {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => return Ok(Stop::Signal),
+                _ = interrupt.recv() => return Ok(Stop::Signal),
+                Some(call) = inbox.calls.recv() => {
+                    if self.answer(call) {
+                        return Ok(Stop::Flushed);
+                    }
+                }
+                Some(later) = inbox.later.recv() => self.go_on(later),
+                guard = async { ruleset.as_ref().expect("guarded by the condition").readable().await },
+                    if ruleset.is_some() => {
+                    guard?.clear_ready();
+                    let now = self.clock.now();
+                    self.enforcer.on_event(&self.jails, now);
+                }
+                _ = sweep.tick() => {
+                    sweeps = sweeps.wrapping_add(1);
+                    self.sweep(sweeps);
+                    unread = true;
+                }
+                _ = hangup.recv() => { self.reload(); }
+                Some(event) = inbox.store.recv() => self.on_store(event),
+                Some(answer) = inbox.answers.recv() => self.on_name(&answer),
+                _ = alive.tick(), if watchdog.is_some() => {
+                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+                }
+                guard = files.readable() => {
+                    guard?.clear_ready();
+                    self.tailer.on_events(self.clock.now());
+                    unread = self.read();
+                    // Other tasks of this thread, the control connections, get their turn.
+                    tokio::task::yield_now().await;
+                }
+                _ = std::future::ready(()), if unread => {
+                    unread = self.read();
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Reads, decides and enforces one block. False: every log is read to its end.
+    fn read(&mut self) -> bool {
+        let now = self.clock.now();
+        let mut actions = Vec::new();
+        let Engine { tailer, desks, jails, recorder, .. } = self;
+        match tailer.next_block() {
+            None => {
+                if !self.caught_up {
+                    self.on_caught_up(now);
+                }
+                self.flush(now);
+                return false;
+            }
+            Some(Err(why)) => {
+                warn!("{why}");
+                return true;
+            }
+            Some(Ok(block)) => {
+                let desk = desks.of(block.log, block.path);
+                for (bench, state) in &mut desk.benches {
+                    bench.set.scan(state, now, block.bytes, &mut |attempt| {
+                        let mut counted = None;
+                        let mut kept = false;
+                        for &jail in &bench.jails[attempt.filter] {
+                            let seen = jails.attempt(now, block.live, jail, &attempt, &mut actions);
+                            kept |= matches!(
+                                seen,
+                                Seen::Counted | Seen::Banned | Seen::AlreadyBanned | Seen::Success
+                            );
+                            if matches!(seen, Seen::Counted | Seen::Banned) && counted.is_none() {
+                                counted = Some(jail);
+                            }
+                        }
+                        if kept {
+                            let name = counted.map(|jail| &jails.settings(jail).name);
+                            recorder.attempt(now, name, block.path, &attempt);
+                        }
+                    });
+                }
+                let record = PositionRecord { filter_state: desk.state(), ..PositionRecord::of(block.after) };
+                recorder.position(block.path, record);
+            }
+        }
+        self.perform(actions, None, now);
+        if self.recorder.due() {
+            self.flush(now);
+        }
+        true
+    }
+
+    /// Does what the jails decided: enforce first, then record. `by`: the person, and his reason, for whom.
+    pub(super) fn perform(&mut self, actions: Vec<Action>, by: Option<(&str, Option<&str>)>, now: Timestamp) {
+        let mut bans = Vec::new();
+        let mut unbans = Vec::new();
+        let mut allow_changed = false;
+        for action in actions {
+            match action {
+                Action::Ban(ban) => {
+                    if let Some(left) = ban.left(now) {
+                        log_ban(&ban, left);
+                        self.enforcer.explained(&ban.jail, ban.target);
+                        self.recorder.ban(&ban);
+                        bans.push(KernelBan { jail: ban.jail, target: ban.target, left });
+                    }
+                }
+                Action::Unban { jail, target, at, cause } => {
+                    info!(%jail, %target, cause = ?cause, "unban");
+                    let (who, reason) = by.unzip();
+                    self.recorder.unban(&jail, target, at, cause_of(cause), who, reason.flatten());
+                    // The kernel has counted an expired one down by itself.
+                    if cause != Cause::Expired {
+                        unbans.push((jail, target));
+                    }
+                }
+                Action::Ineffective { jail, target } => {
+                    self.note(format!(
+                        "jail {jail}: failures of {target} go on after its ban; its packets come another way, as \
+                         behind a proxy (trusted_proxies)"
+                    ));
+                    let marked = self.jails.bans_of(target).into_iter();
+                    if let Some(ban) = marked.into_iter().find(|ban| ban.jail == jail && ban.target == target) {
+                        self.recorder.ban(&ban);
+                    }
+                }
+                Action::ClockOff { jail, log, now } => {
+                    let off = now.since(log).max(log.since(now));
+                    self.note(format!(
+                        "jail {jail}: a line written now has a date {} off this host's clock and counted as now; \
+                         is the jail's timezone right?",
+                        show_duration(off)
+                    ));
+                }
+                Action::AllowSetChanged => allow_changed = true,
+                Action::BansFull { jail, target } => {
+                    self.note(format!("jail {jail}: {target} was not banned: limits.bans_max is reached"));
+                }
+            }
+        }
+        if allow_changed {
+            self.enforcer.set_allow(self.jails.allow_nets(), now);
+        }
+        self.enforcer.apply(&bans, &unbans, &self.jails, now);
+    }
+
+    /// Hands what was gathered to the store, if it is more than positions.
+    pub(super) fn flush(&mut self, now: Timestamp) {
+        if self.recorder.due() {
+            self.hand_in(now, false);
+        }
+    }
+
+    /// Hands everything to the store. `all`: also attempts that are still being counted together.
+    pub(super) fn hand_in(&mut self, now: Timestamp, all: bool) {
+        if let Some(frame) = self.recorder.take(now, &mut self.jails, all) {
+            self.store.submit(frame);
+        }
+    }
+
+    fn sweep(&mut self, sweeps: u32) {
+        let now = self.clock.now();
+        self.tailer.sweep(now);
+        let mut actions = Vec::new();
+        self.jails.expire(now, &mut actions);
+        self.perform(actions, None, now);
+        if sweeps % SURROUNDINGS_SWEEPS == 0 {
+            self.look_around(now);
+        }
+        if sweeps % FIREWALL_SWEEPS == 0 || self.enforcer.problem().is_some() {
+            self.enforcer.look(&self.jails, now);
+        }
+        if sweeps % POSITION_SWEEPS == 0 {
+            self.hand_in(now, false);
+        } else {
+            self.flush(now);
+        }
+    }
+
+    /// Reads anew who is never banned, the files of ignoreip among it.
+    pub(super) fn look_around(&mut self, now: Timestamp) {
+        let mut actions = Vec::new();
+        let never = surroundings::never_banned();
+        for (kind, nets) in &never {
+            if !self.never.contains(&(*kind, nets.clone())) {
+                self.jails.set_never(now, *kind, nets.clone(), &mut actions);
+            }
+        }
+        self.never = never;
+        self.read_lists(now, &mut actions);
+        self.perform(actions, None, now);
+        self.enforcer.set_allow(self.jails.allow_nets(), now);
+    }
+
+    /// Reads the `file:` lists of ignoreip.
+    fn read_lists(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        for path in self.jails.files() {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    let (entries, wrong) = crate::jail::ignore::read_list(&text);
+                    if let Some((line, word)) = wrong.first() {
+                        self.note(format!("{}:{line}: {word:?} is no address, network or name", path.display()));
+                    }
+                    self.jails.set_file(now, &path, entries, actions);
+                }
+                Err(why) => self.note(format!("cannot read {}: {why}; what it said last holds", path.display())),
+            }
+        }
+    }
+
+    fn on_store(&mut self, event: store::Event) {
+        match event {
+            store::Event::Notice(text) => self.note(text),
+            store::Event::Trouble(text) => self.note(format!("store: {text}")),
+            store::Event::Recovered => info!("the store is durable again"),
+        }
+    }
+
+    fn on_name(&mut self, answer: &names::Answer) {
+        let now = self.clock.now();
+        let mut actions = Vec::new();
+        self.jails.set_name(now, &answer.name, &answer.hosts, &mut actions);
+        self.perform(actions, None, now);
+        self.enforcer.set_allow(self.jails.allow_nets(), now);
+    }
+
+    /// Asks for the names of ignoreip from now on.
+    pub(super) fn watch_names(&mut self) {
+        if let Some(old) = self.names.take() {
+            old.abort();
+        }
+        let names = self.jails.names();
+        if !names.is_empty() {
+            self.names = Some(tokio::spawn(names::watch(names, self.answers.clone())));
+        }
+    }
+
+    /// Every log was read to its end: bans found in the kernel that nothing explained are taken over.
+    fn on_caught_up(&mut self, now: Timestamp) {
+        self.caught_up = true;
+        let found = self.enforcer.take_found();
+        if found.is_empty() {
+            return;
+        }
+        info!(bans = found.len(), "taking over bans found in the kernel without a record");
+        for KernelBan { jail, target, left } in found {
+            let ban = Ban {
+                jail,
+                target,
+                since: now,
+                until: left.end(now),
+                failures: 0,
+                count: 1,
+                origin: Origin::Kernel,
+                reason: None,
+                effective: true,
+            };
+            if self.jails.restore_ban(now, &ban) {
+                self.recorder.ban(&ban);
+            }
+        }
+    }
+
+    /// Something a person should know: in the log, and in `status`.
+    pub(super) fn note(&mut self, text: String) {
+        if self.notes.contains(&text) {
+            return;
+        }
+        warn!("{text}");
+        if self.notes.len() >= NOTES_MAX {
+            self.notes.remove(0);
+        }
+        self.notes.push(text);
+    }
+
+    /// The end: what was gathered is handed over; bans stay in the kernel.
+    pub fn close(&mut self) {
+        let now = self.clock.now();
+        self.hand_in(now, true);
+        self.enforcer.close();
+    }
+}
+
+/// A ban is one event in the log: jail, target, failures, bantime.
+fn log_ban(ban: &Ban, left: Span) {
+    let bantime = match left {
+        Span::For(left) => show_duration(left),
+        Span::Forever => "for ever".to_owned(),
+    };
+    let Ban { jail, target, failures, count, .. } = ban;
+    info!(%jail, %target, failures, count, bantime, "ban");
+}

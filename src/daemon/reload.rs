@@ -1,0 +1,215 @@
+//! The configuration at start and at `banctl reload`: loaded, its filters compiled, put into force. A jail whose new
+//! form is bad guards on in its last good one; jails that did not change keep all they know.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tracing::error;
+
+use super::engine::Engine;
+use crate::config::filters::FilterLibrary;
+use crate::config::{Config, Fatal, JailConfig, Loaded, Problem, ReportedError, SourceText};
+use crate::control::protocol::{ProblemInfo, ReloadReport};
+use crate::filter::peer::TrustedProxies;
+use crate::filter::{Context, Filter, FilterSet, FilterSpec, FilterSpecError};
+use crate::firewall::{JailRules, Plan};
+use crate::jail::{JailName, JailSettings};
+use crate::source::Position;
+use crate::time::Timestamp;
+
+/// Compiled filters by their spec (`sshd[mode=aggressive]`).
+pub type Filters = BTreeMap<String, LoadedFilter>;
+
+/// A compiled filter and the files that it was made from.
+#[derive(Debug, Clone)]
+pub struct LoadedFilter {
+    pub filter: Arc<Filter>,
+    sources: Vec<SourceText>,
+}
+
+/// Loads the configuration and compiles the filters of its jails. A jail whose filter is bad is switched off and named.
+///
+/// # Errors
+/// A bad portero.toml.
+pub fn load(path: &Path) -> Result<(Loaded, Filters), Fatal> {
+    let mut loaded = Config::load(path)?;
+    let mut filters = Filters::new();
+    let library = FilterLibrary::of_folder(super::folder_of(path));
+    for jail in loaded.config.jails.iter_mut().filter(|jail| jail.enabled) {
+        if filters.contains_key(&jail.filter) {
+            continue;
+        }
+        match load_filter(&jail.filter, &library) {
+            Ok(filter) => {
+                filters.insert(jail.filter.clone(), filter);
+            }
+            Err(error) => {
+                jail.enabled = false;
+                let name = jail.settings.name.to_string();
+                loaded.problems.push(Problem { jail: name, error });
+            }
+        }
+    }
+    Ok((loaded, filters))
+}
+
+/// Finds and compiles the filter that a jail names.
+fn load_filter(spec: &str, library: &FilterLibrary) -> Result<LoadedFilter, ReportedError> {
+    let named = |why: String| ReportedError::of_file(spec, why);
+    let spec: FilterSpec = spec.parse().map_err(|why: FilterSpecError| named(why.to_string()))?;
+    let files = library.find(&spec.name)?.ok_or_else(|| named(format!("there is no filter {:?}", spec.name)))?;
+    let mut sources = vec![files.base];
+    sources.extend(files.overlays);
+    Ok(LoadedFilter { filter: Arc::new(Filter::load(&spec, &sources)?), sources })
+}
+
+/// What the firewall is to enforce: every jail, and bans by hand.
+pub fn plan(config: &Config, allow: Vec<crate::addr::Net>) -> Plan {
+    let mut jails: Vec<JailRules> = config.enabled().map(|jail| jail.rules.clone()).collect();
+    if !jails.iter().any(|rules| rules.name == JailName::manual()) {
+        jails.push(JailRules::all_ports(JailName::manual()));
+    }
+    Plan { jails, allow, table_owner: config.table_owner }
+}
+
+/// What reading a log takes beside its filters.
+pub fn context(timezone: chrono_tz::Tz, config: &Config) -> Context {
+    let loopback = ["127.0.0.0/8", "::1"].map(|net| net.parse().expect("a network"));
+    let proxies = config.trusted_proxies.iter().copied().chain(loopback).collect();
+    Context {
+        timezone,
+        year: None,
+        trusted_proxies: TrustedProxies::new(proxies),
+        sessions_max: config.limits.sessions_max,
+    }
+}
+
+/// The settings of every jail that is on.
+pub fn settings(config: &Config) -> Vec<JailSettings> {
+    config.enabled().map(|jail| jail.settings.clone()).collect()
+}
+
+/// A problem as `reload` and `check` show it.
+pub fn problem_info(problem: &Problem) -> ProblemInfo {
+    ProblemInfo { jail: Some(problem.jail.clone()), ..ProblemInfo::of(&problem.error) }
+}
+
+impl Engine {
+    /// Reads the configuration anew and puts it into force.
+    pub(super) fn reload(&mut self) -> ReloadReport {
+        let now = self.clock.now();
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, sd_notify::NotifyState::monotonic_usec_now()
+            .unwrap_or(sd_notify::NotifyState::Reloading)]);
+        let report = match load(&self.config_path) {
+            Ok((loaded, filters)) => self.take_over(loaded, filters, now),
+            Err(fatal) => {
+                error!("reload: the configuration is bad, the old one stays in force\n{fatal}");
+                ReloadReport {
+                    ok: false,
+                    added: Vec::new(),
+                    removed: Vec::new(),
+                    changed: Vec::new(),
+                    unchanged: self.config.enabled().map(|jail| jail.settings.name.to_string()).collect(),
+                    problems: fatal.errors.iter().map(ProblemInfo::of).collect(),
+                }
+            }
+        };
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        report
+    }
+
+    fn take_over(&mut self, loaded: Loaded, mut filters: Filters, now: Timestamp) -> ReloadReport {
+        let Loaded { mut config, problems } = loaded;
+        for problem in &problems {
+            error!("{problem}");
+            self.keep_last_good(&problem.jail, &mut config, &mut filters);
+        }
+        // Where these stand cannot change while the daemon runs.
+        config.state_dir = self.config.state_dir.clone();
+        config.socket = self.config.socket.clone();
+        config.firewall = self.config.firewall.clone();
+
+        let mut report = ReloadReport {
+            ok: problems.is_empty(),
+            added: Vec::new(),
+            removed: Vec::new(),
+            changed: Vec::new(),
+            unchanged: Vec::new(),
+            problems: problems.iter().map(problem_info).collect(),
+        };
+        for jail in config.enabled() {
+            let name = jail.settings.name.to_string();
+            let filter = |filters: &Filters| filters.get(&jail.filter).map(|filter| filter.sources.clone());
+            match self.config.jail(&name).filter(|old| old.enabled) {
+                None => report.added.push(name),
+                Some(old) if old == jail && filter(&filters) == filter(&self.filters) => {
+                    report.unchanged.push(name);
+                }
+                Some(_) => report.changed.push(name),
+            }
+        }
+        let gone = self.config.enabled().map(|jail| jail.settings.name.to_string());
+        report.removed = gone.filter(|name| config.jail(name).is_none_or(|jail| !jail.enabled)).collect();
+
+        self.problems = problems;
+        self.put_into_force(config, filters, now);
+        report
+    }
+
+    /// A jail that guards now and is bad in the new configuration goes on as it is.
+    fn keep_last_good(&self, name: &str, config: &mut Config, filters: &mut Filters) {
+        let Some(good) = self.config.jail(name).filter(|jail| jail.enabled) else { return };
+        let Some(filter) = self.filters.get(&good.filter) else { return };
+        config.jails.retain(|jail| jail.settings.name != good.settings.name);
+        // Its filter as it was, under a name of its own: the file may now say something else.
+        let spec = format!("{} (as of the last good configuration)", good.filter);
+        filters.insert(spec.clone(), filter.clone());
+        config.jails.push(JailConfig { filter: spec, ..good.clone() });
+        config.jails.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
+    }
+
+    fn put_into_force(&mut self, config: Config, filters: Filters, now: Timestamp) {
+        let mut actions = Vec::new();
+        self.jails.reconfigure(now, settings(&config), config.ignoreip.clone(), &mut actions);
+        let proxies = config.trusted_proxies.clone();
+        self.jails.set_never(now, crate::jail::Never::TrustedProxy, proxies, &mut actions);
+        // The jails' ends are recorded and lifted before the plan forgets the jails' sets.
+        self.perform(actions, None, now);
+        let plan = plan(&config, self.jails.allow_nets());
+        self.enforcer.change_plan(plan, &self.jails, now);
+
+        let old = self.desks.patterns();
+        self.desks.configure(&config, &self.jails, &filters);
+        let new = self.desks.patterns();
+        for pattern in old.iter().filter(|pattern| !new.contains(pattern)) {
+            self.tailer.remove(pattern);
+        }
+        self.config = config;
+        self.filters = filters;
+        let added: Vec<String> = new.into_iter().filter(|pattern| !old.contains(pattern)).collect();
+        self.open_logs(&added, &Default::default(), now);
+        self.look_around(now);
+        self.watch_names();
+        self.flush(now);
+    }
+
+    /// Begins to read the logs of `patterns`, each where `stored` says, else one findtime back.
+    pub(super) fn open_logs(
+        &mut self,
+        patterns: &[String],
+        stored: &std::collections::HashMap<std::path::PathBuf, Position>,
+        now: Timestamp,
+    ) {
+        for pattern in patterns {
+            let on: Vec<&JailConfig> =
+                self.config.enabled().filter(|jail| jail.logpath.contains(pattern)).collect();
+            let look_back = on.iter().map(|jail| jail.settings.findtime).max().unwrap_or_default();
+            let Some(zone) = on.first().map(|jail| jail.timezone) else { continue };
+            let dates = FilterSet::new(Vec::new(), context(zone, &self.config));
+            let line_date = Arc::new(move |line: &[u8]| dates.time_of(line, now));
+            let start = crate::source::Start { now, stored, look_back, line_date };
+            self.tailer.add(pattern, &start);
+        }
+    }
+}
