@@ -59,7 +59,8 @@ fn an_attacker_at_maxretry_is_cut_off_and_everybody_else_is_served() {
         assert!(shut_out(&net, from, 25), "{from} can still connect");
         assert!(served(&net, from, 143), "the jail's ports are smtp and submission only");
     }
-    let sockets = run("ip", &["netns", "exec", &net.host, "ss", "-Htn", "state", "established", "sport", "=", ":25"]);
+    let sockets =
+        run("ip", &["netns", "exec", &net.host, "ss", "-Htn", "state", "established", "sport", "=", ":25"]);
     assert!(!sockets.contains("203.0.113.7"), "the server's socket is gone: {sockets}");
     for from in ["203.0.113.8", "203.0.113.99", "2001:db8:bad:2::7"] {
         assert!(served(&net, from, 25), "{from} did nothing");
@@ -175,7 +176,8 @@ fn an_unban_by_account_frees_its_owner_and_not_those_who_tried_many_accounts() {
     }
     portero.wait_read();
     let unban = portero.json(&["unban", "CAROL", "--grace", "30m"]);
-    let mut lifted: Vec<_> = unban["lifted"].as_array().unwrap().iter().map(|l| l["target"].as_str().unwrap()).collect();
+    let mut lifted: Vec<_> =
+        unban["lifted"].as_array().unwrap().iter().map(|l| l["target"].as_str().unwrap()).collect();
     lifted.sort_unstable();
     assert_eq!(lifted, ["203.0.113.50", "203.0.113.70"], "{unban}");
     assert_eq!(unban["kept"].as_array().unwrap().len(), 2, "{unban}");
@@ -196,7 +198,9 @@ fn what_is_never_banned_is_refused_by_hand_and_by_rule() {
         return;
     }
     let (_net, portero) = guarded(CONFIG);
-    for target in ["127.0.0.1", "::1", "0.0.0.0/0", "198.51.100.25", "198.51.100.1", "203.0.113.99", "10.0.0.0/8"] {
+    for target in
+        ["127.0.0.1", "::1", "0.0.0.0/0", "198.51.100.25", "198.51.100.1", "203.0.113.99", "10.0.0.0/8"]
+    {
         let output = portero.ctl(&["ban", target]);
         assert_eq!(output.status.code(), Some(1), "{target}: {output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains(target), "{output:?}");
@@ -265,7 +269,9 @@ fn garbage_in_the_log_is_counted_and_guarding_goes_on() {
 
 #[test]
 fn a_bad_jail_is_named_and_the_others_guard_on() {
-    let config = format!("firewall = \"log-only\"{CONFIG}\n[jails.typo]\nenabled = true\nfilter = \"postfix-sasl\"\nlogpath = [\"LOGS/mail.log\"]\nbantime = \"10q\"\n");
+    let config = format!(
+        "firewall = \"log-only\"{CONFIG}\n[jails.typo]\nenabled = true\nfilter = \"postfix-sasl\"\nlogpath = [\"LOGS/mail.log\"]\nbantime = \"10q\"\n"
+    );
     let mut portero = Portero::new(None, &config);
     portero.write_log("mail.log", "");
     portero.start();
@@ -292,7 +298,9 @@ fn a_bad_jail_is_named_and_the_others_guard_on() {
     let status = portero.json(&["status", "typo"]);
     assert_eq!(status["state"], "outdated", "{status}");
     portero.write_log("mail.log", &failures("203.0.113.8", "alice", 5));
-    wait_until("both jails ban", || portero.json(&["status", "203.0.113.8"])["bans"].as_array().unwrap().len() == 2);
+    wait_until("both jails ban", || {
+        portero.json(&["status", "203.0.113.8"])["bans"].as_array().unwrap().len() == 2
+    });
 }
 
 #[test]
@@ -304,7 +312,16 @@ fn without_the_capability_the_way_out_is_named() {
     let portero = Portero::new(Some(&net.host), CONFIG);
     run("chmod", &["-R", "a+rwX", &portero.folder.path().display().to_string()]);
     let output = std::process::Command::new("ip")
-        .args(["netns", "exec", &net.host, "setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"])
+        .args([
+            "netns",
+            "exec",
+            &net.host,
+            "setpriv",
+            "--bounding-set",
+            "-net_admin",
+            "--inh-caps",
+            "-net_admin",
+        ])
         .arg(env!("CARGO_BIN_EXE_portero"))
         .arg("--config")
         .arg(portero.config_file())
@@ -325,7 +342,10 @@ fn a_flush_ends_every_ban_and_removes_the_table() {
     portero.wait_banned("203.0.113.7");
     let flush = |portero: &Portero, net: &Net| {
         let config = portero.config_file().display().to_string();
-        run("ip", &["netns", "exec", &net.host, env!("CARGO_BIN_EXE_portero"), "--config", &config, "--flush"]);
+        run(
+            "ip",
+            &["netns", "exec", &net.host, env!("CARGO_BIN_EXE_portero"), "--config", &config, "--flush"],
+        );
         assert!(!net.ruleset().contains("portero"));
     };
     flush(&portero, &net);

@@ -3,4 +3,6 @@
 mod config;
 mod control;
 mod filters;
+mod guard;
+mod rig;
 mod tidy;

@@ -87,7 +87,8 @@ impl Net {
         let file = File::open(format!("/run/netns/{name}")).expect("the namespace was made");
         std::thread::scope(|scope| {
             let inner = scope.spawn(move || {
-                nix::sched::setns(file.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET).expect("root may enter");
+                nix::sched::setns(file.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET)
+                    .expect("root may enter");
                 work()
             });
             inner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -96,7 +97,8 @@ impl Net {
 
     /// nft in the mail host.
     pub fn nft(&self, args: &[&str]) -> String {
-        let all: Vec<&str> = ["netns", "exec", &self.host, "nft"].into_iter().chain(args.iter().copied()).collect();
+        let all: Vec<&str> =
+            ["netns", "exec", &self.host, "nft"].into_iter().chain(args.iter().copied()).collect();
         run("ip", &all)
     }
 
@@ -168,7 +170,8 @@ impl Portero {
     /// Starts the daemon with `args` beside --config; does not wait for it.
     pub fn spawn(&mut self, args: &[&str]) {
         assert!(self.daemon.is_none(), "one daemon at a time");
-        let log = OpenOptions::new().create(true).append(true).open(self.folder.path().join("daemon.log")).unwrap();
+        let log =
+            OpenOptions::new().create(true).append(true).open(self.folder.path().join("daemon.log")).unwrap();
         let mut command = self.command(env!("CARGO_BIN_EXE_portero"));
         command.arg("--config").arg(self.config_file()).args(args);
         command.env("TZ", "UTC").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);

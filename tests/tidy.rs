@@ -44,8 +44,11 @@ fn a_stage_names_only_the_stages_before_it() {
     let mut wrong = Vec::new();
     for (stage, allowed) in ARROWS {
         let folder = source_root().join(stage);
-        let files =
-            if folder.is_dir() { rust_files(&folder) } else { vec![source_root().join(format!("{stage}.rs"))] };
+        let files = if folder.is_dir() {
+            rust_files(&folder)
+        } else {
+            vec![source_root().join(format!("{stage}.rs"))]
+        };
         for file in files.iter().filter(|file| file.file_name().unwrap() != "contract.rs") {
             for (number, line) in code(file).lines().enumerate() {
                 if line.trim_start().starts_with("//") {

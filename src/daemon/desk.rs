@@ -63,12 +63,7 @@ pub struct Desks {
 
 impl Desks {
     pub fn new() -> Desks {
-        Desks {
-            readers: Vec::new(),
-            benches: HashMap::new(),
-            desks: HashMap::new(),
-            stored: HashMap::new(),
-        }
+        Desks { readers: Vec::new(), benches: HashMap::new(), desks: HashMap::new(), stored: HashMap::new() }
     }
 
     /// Takes over the jails of `config` with their loaded filters; open sessions of logs go on.
@@ -111,8 +106,7 @@ impl Desks {
         desks.entry(log).or_insert_with(|| {
             let fits = |reader: &Reader| reader.patterns.iter().any(|pattern| matches(pattern, path));
             let on: Vec<usize> = (0..readers.len()).filter(|at| fits(&readers[*at])).collect();
-            let shared =
-                benches.entry(on).or_insert_with_key(|on| make_benches(readers, on));
+            let shared = benches.entry(on).or_insert_with_key(|on| make_benches(readers, on));
             let benches = shared.iter().map(|bench| (bench.clone(), FilterState::default())).collect();
             let mut desk = Desk { path: path.clone(), benches };
             if let Some(state) = stored.remove(path) {
@@ -145,16 +139,18 @@ fn make_benches(readers: &[Reader], on: &[usize]) -> Vec<Arc<Bench>> {
         });
         draft.jails[index].push(reader.jail);
     }
-    let bench = |Draft { context, filters, jails }| {
-        Arc::new(Bench { set: FilterSet::new(filters, context), jails })
-    };
+    let bench =
+        |Draft { context, filters, jails }| Arc::new(Bench { set: FilterSet::new(filters, context), jails });
     drafts.into_values().map(bench).collect()
 }
 
 /// Whether `path` is what `pattern`, a path or a glob, stands for.
 fn matches(pattern: &str, path: &Path) -> bool {
-    let options =
-        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    let options = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
     Path::new(pattern) == path
         || glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches_path_with(path, options))
 }

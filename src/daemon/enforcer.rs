@@ -43,10 +43,8 @@ impl Enforcer {
         let known = |ban: &KernelBan| {
             jails.bans_of(ban.target).iter().any(|known| known.jail == ban.jail && known.target == ban.target)
         };
-        let found: Vec<KernelBan> = held
-            .into_iter()
-            .filter(|ban| !known(ban) && unrecorded(&ban.jail, ban.target))
-            .collect();
+        let found: Vec<KernelBan> =
+            held.into_iter().filter(|ban| !known(ban) && unrecorded(&ban.jail, ban.target)).collect();
         let mut enforcer = Enforcer { firewall, plan, found, problem: None, retry: None };
         enforcer.restore(jails, now);
         Ok(enforcer)
@@ -138,9 +136,9 @@ impl Enforcer {
 
     /// Makes the kernel hold the plan and every ban.
     pub fn restore(&mut self, jails: &Jails, now: Timestamp) {
-        let bans = jails.bans().filter_map(|ban| {
-            Some(KernelBan { left: ban.left(now)?, jail: ban.jail, target: ban.target })
-        });
+        let bans = jails
+            .bans()
+            .filter_map(|ban| Some(KernelBan { left: ban.left(now)?, jail: ban.jail, target: ban.target }));
         let mut bans = bans.chain(self.found.iter().cloned());
         match self.firewall.replace_all(&self.plan, &mut bans) {
             Ok(refused) => {

@@ -222,7 +222,8 @@ impl Engine {
                          behind a proxy (trusted_proxies)"
                     ));
                     let marked = self.jails.bans_of(target).into_iter();
-                    if let Some(ban) = marked.into_iter().find(|ban| ban.jail == jail && ban.target == target) {
+                    if let Some(ban) = marked.into_iter().find(|ban| ban.jail == jail && ban.target == target)
+                    {
                         self.recorder.ban(&ban);
                     }
                 }
@@ -301,11 +302,16 @@ impl Engine {
                 Ok(text) => {
                     let (entries, wrong) = crate::jail::ignore::read_list(&text);
                     if let Some((line, word)) = wrong.first() {
-                        self.note(format!("{}:{line}: {word:?} is no address, network or name", path.display()));
+                        self.note(format!(
+                            "{}:{line}: {word:?} is no address, network or name",
+                            path.display()
+                        ));
                     }
                     self.jails.set_file(now, &path, entries, actions);
                 }
-                Err(why) => self.note(format!("cannot read {}: {why}; what it said last holds", path.display())),
+                Err(why) => {
+                    self.note(format!("cannot read {}: {why}; what it said last holds", path.display()))
+                }
             }
         }
     }

@@ -33,10 +33,10 @@ use self::recorder::Recorder;
 use self::reload::Filters;
 use crate::addr::Net;
 use crate::config::{Config, Loaded, Problem};
-use crate::exit::{CONFIG, NOT_PERMITTED, UNAVAILABLE};
 use crate::control::client::Client;
 use crate::control::protocol::Request;
 use crate::control::server::{Patience, Server};
+use crate::exit::{CONFIG, NOT_PERMITTED, UNAVAILABLE};
 use crate::firewall::{self, FirewallError};
 use crate::jail::{AllowEntry, GraceEntry, GraceTarget, JailName, Jails, Never};
 use crate::source::{Position, Tailer};
@@ -92,11 +92,10 @@ impl tracing_subscriber::fmt::time::FormatTime for LogTime {
 }
 
 fn start(cli: &Cli) -> Result<(), Failed> {
-    let path = cli.config.clone();
-    let (loaded, filters) =
-        reload::load(&path).map_err(|fatal| Failed(fatal.to_string(), CONFIG))?;
+    let path = cli.config_path();
+    let (loaded, filters) = reload::load(&path).map_err(|fatal| Failed(fatal.to_string(), CONFIG))?;
     let Loaded { mut config, problems } = loaded;
-    cli.override_in(&mut config);
+    cli.apply(&mut config);
     for problem in &problems {
         error!("{problem}");
     }
@@ -166,7 +165,9 @@ fn store_failed(why: store::StoreError) -> Failed {
 fn firewall_failed(why: FirewallError) -> Failed {
     let code = if matches!(why, FirewallError::NotPermitted { .. }) { NOT_PERMITTED } else { UNAVAILABLE };
     let help = match code {
-        NOT_PERMITTED => "; run it as root or with CAP_NET_ADMIN (packaging/portero.service gives it), or try --firewall log-only",
+        NOT_PERMITTED => {
+            "; run it as root or with CAP_NET_ADMIN (packaging/portero.service gives it), or try --firewall log-only"
+        }
         _ => "",
     };
     Failed(format!("{why}{help}"), code)
@@ -240,7 +241,11 @@ fn restore(store: &mut dyn Store, jails: &mut Jails, now: Timestamp) -> Result<R
 /// Bans that a person lifted and the kernel may still hold, because a crash came in between.
 fn lifted(store: &mut dyn Store) -> HashSet<(JailName, Net)> {
     let ended = store.ended(ENDED_MAX).unwrap_or_default();
-    ended.into_iter().filter(|end| end.cause != UnbanCause::Expired).map(|end| (end.jail, end.target)).collect()
+    ended
+        .into_iter()
+        .filter(|end| end.cause != UnbanCause::Expired)
+        .map(|end| (end.jail, end.target))
+        .collect()
 }
 
 async fn guard(

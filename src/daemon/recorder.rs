@@ -14,7 +14,8 @@ use crate::filter::Attempt;
 use crate::jail::{AllowEntry, Ban, Cause, Dirty, GraceEntry, GraceTarget, JailName, Jails};
 use crate::limits::Limits;
 use crate::store::{
-    self, Allow, Audit, Change, Counters, Frame, Grace, History, Note, PositionRecord, Subject, Unban, UnbanCause,
+    self, Allow, Audit, Change, Counters, Frame, Grace, History, Note, PositionRecord, Subject, Unban,
+    UnbanCause,
 };
 use crate::time::Timestamp;
 
@@ -44,7 +45,13 @@ impl Recorder {
     }
 
     /// `jail`: one that counted it, if one did.
-    pub fn attempt(&mut self, now: Timestamp, jail: Option<&JailName>, log: &Arc<Path>, attempt: &Attempt<'_>) {
+    pub fn attempt(
+        &mut self,
+        now: Timestamp,
+        jail: Option<&JailName>,
+        log: &Arc<Path>,
+        attempt: &Attempt<'_>,
+    ) {
         let Some(host) = attempt.host else { return };
         self.due = true;
         let note = Note {
@@ -87,8 +94,7 @@ impl Recorder {
     }
 
     pub fn grace(&mut self, entry: &GraceEntry, by: &str, reason: Option<&str>) {
-        let grace =
-            Grace { until: entry.until, by: Some(by.to_owned()), reason: reason.map(str::to_owned) };
+        let grace = Grace { until: entry.until, by: Some(by.to_owned()), reason: reason.map(str::to_owned) };
         let subject = match &entry.target {
             GraceTarget::Net(net) => Subject::Net(*net),
             GraceTarget::Account(account) => Subject::Account(account.clone()),

@@ -58,7 +58,8 @@ pub fn load(path: &Path) -> Result<(Loaded, Filters), Fatal> {
 fn load_filter(spec: &str, library: &FilterLibrary) -> Result<LoadedFilter, ReportedError> {
     let named = |why: String| ReportedError::of_file(spec, why);
     let spec: FilterSpec = spec.parse().map_err(|why: FilterSpecError| named(why.to_string()))?;
-    let files = library.find(&spec.name)?.ok_or_else(|| named(format!("there is no filter {:?}", spec.name)))?;
+    let files =
+        library.find(&spec.name)?.ok_or_else(|| named(format!("there is no filter {:?}", spec.name)))?;
     let mut sources = vec![files.base];
     sources.extend(files.overlays);
     Ok(LoadedFilter { filter: Arc::new(Filter::load(&spec, &sources)?), sources })
@@ -99,8 +100,10 @@ impl Engine {
     /// Reads the configuration anew and puts it into force.
     pub(super) fn reload(&mut self) -> ReloadReport {
         let now = self.clock.now();
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, sd_notify::NotifyState::monotonic_usec_now()
-            .unwrap_or(sd_notify::NotifyState::Reloading)]);
+        let _ = sd_notify::notify(&[
+            sd_notify::NotifyState::Reloading,
+            sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Reloading),
+        ]);
         let report = match load(&self.config_path) {
             Ok((loaded, filters)) => self.take_over(loaded, filters, now),
             Err(fatal) => {

@@ -3,6 +3,7 @@
 pub mod netlink;
 pub mod nft;
 pub mod peer;
+pub mod readiness;
 
 /// Gives up every capability of the calling thread, and of no other, for tests of what happens without.
 #[cfg(test)]
@@ -12,5 +13,3 @@ pub fn drop_to_nobody_for_this_thread() {
     let done = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
     assert_eq!(done, 0);
 }
-#[expect(unsafe_code, reason = "tokio wants a promise about descriptors")]
-pub mod readiness;

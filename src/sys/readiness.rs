@@ -1,4 +1,5 @@
 //! Waiting for a descriptor from the daemon's loop.
+#![expect(unsafe_code, reason = "tokio wants a promise about descriptors")]
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -80,7 +80,8 @@ impl Engine {
         for text in targets {
             match self.target(&text) {
                 Ok(Target::Net(net)) => {
-                    let (one, more) = self.unban_nets(&text, &[net], jail, GraceTarget::Net(net), &wish, peer);
+                    let (one, more) =
+                        self.unban_nets(&text, &[net], jail, GraceTarget::Net(net), &wish, peer);
                     done.push(one);
                     lifts.extend(more);
                 }
@@ -99,7 +100,8 @@ impl Engine {
         if accounts.is_empty() {
             return self.lift(lifts, done, answer);
         }
-        let bans: Vec<Net> = self.jails.bans().map(|ban| ban.target).filter(|net| net.as_host().is_none()).collect();
+        let bans: Vec<Net> =
+            self.jails.bans().map(|ban| ban.target).filter(|net| net.as_host().is_none()).collect();
         let names: Vec<String> = accounts.iter().map(|(_, name)| name.clone()).collect();
         let question = move |store: &mut dyn Store| {
             names.iter().map(|name| tried(store, name, &bans)).collect::<Result<Vec<_>, _>>()
@@ -208,8 +210,12 @@ impl Engine {
         self.record(move |engine, recorded| {
             let now = engine.clock.now();
             // Banned again while the record was written: that ban stays.
-            let again: HashSet<(JailName, Net)> =
-                engine.jails.bans().map(|ban| (ban.jail, ban.target)).filter(|key| lifts.contains(key)).collect();
+            let again: HashSet<(JailName, Net)> = engine
+                .jails
+                .bans()
+                .map(|ban| (ban.jail, ban.target))
+                .filter(|key| lifts.contains(key))
+                .collect();
             let lifts: Vec<_> = lifts.into_iter().filter(|key| !again.contains(key)).collect();
             engine.enforcer.apply(&[], &lifts, &engine.jails, now);
             engine.enforcer.set_allow(engine.jails.allow_nets(), now);
@@ -430,11 +436,13 @@ fn span_of(secs: f64) -> Result<Span, ErrorBody> {
     if secs < 0.0 {
         return Ok(Span::Forever);
     }
-    Duration::try_from_secs_f64(secs).ok().filter(|span| span.as_secs() >= 1).map(Span::For).ok_or_else(|| ErrorBody {
-        code: ErrorCode::BadRequest,
-        message: format!("{secs} seconds is no length of a ban"),
-        help: Some("examples: --for 10m, --for 1h30m, --for -1 (never ends)".to_owned()),
-    })
+    Duration::try_from_secs_f64(secs).ok().filter(|span| span.as_secs() >= 1).map(Span::For).ok_or_else(
+        || ErrorBody {
+            code: ErrorCode::BadRequest,
+            message: format!("{secs} seconds is no length of a ban"),
+            help: Some("examples: --for 10m, --for 1h30m, --for -1 (never ends)".to_owned()),
+        },
+    )
 }
 
 fn refusal_body(refusal: &Refusal) -> ErrorBody {

@@ -4,8 +4,8 @@ use super::{Answer, Target, reply};
 use crate::addr::Net;
 use crate::config::ports;
 use crate::control::protocol::{
-    AllowEntry, BanInfo, BansPage, Ending, ErrorBody, ErrorCode, JailInfo, JailNumbers, JailReport, JailState,
-    Overview, PAGE_BANS_MAX, Pong, Response, TargetKind, TargetStatus, WindowInfo,
+    AllowEntry, BanInfo, BansPage, Ending, ErrorBody, ErrorCode, JailInfo, JailNumbers, JailReport,
+    JailState, Overview, PAGE_BANS_MAX, Pong, Response, TargetKind, TargetStatus, WindowInfo,
 };
 use crate::daemon::engine::Engine;
 use crate::firewall::Verdict;
@@ -120,7 +120,11 @@ impl Engine {
         let info = self.jail_info(name, &logs);
         let Some(id) = self.jails.id(name) else {
             // A jail whose file is bad has no numbers; its problem says why.
-            return Response::Jail(Box::new(JailReport { info, settings: JailNumbers::default(), bans: Vec::new() }));
+            return Response::Jail(Box::new(JailReport {
+                info,
+                settings: JailNumbers::default(),
+                bans: Vec::new(),
+            }));
         };
         let settings = self.jails.settings(id);
         let config = self.config.jail(name);
@@ -294,7 +298,11 @@ impl Engine {
                 problems.push(format!("{} cannot be read", log.path));
             }
         }
-        Response::Ping(Pong { ok: problems.is_empty(), version: env!("CARGO_PKG_VERSION").to_owned(), problems })
+        Response::Ping(Pong {
+            ok: problems.is_empty(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            problems,
+        })
     }
 }
 

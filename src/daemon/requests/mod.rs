@@ -72,7 +72,11 @@ impl Engine {
             help: Some("banctl status lists the jails".to_owned()),
         };
         if let Some(name) = text.strip_prefix("jail:") {
-            return if self.knows_jail(name) { Ok(Target::Jail(name.to_owned())) } else { Err(unknown_jail(name)) };
+            return if self.knows_jail(name) {
+                Ok(Target::Jail(name.to_owned()))
+            } else {
+                Err(unknown_jail(name))
+            };
         }
         if let Some(name) = text.strip_prefix("account:") {
             return Ok(Target::Account(name.to_owned()));
@@ -84,12 +88,16 @@ impl Engine {
             return Ok(Target::Net(net));
         }
         // What looks like a mistyped address is none: an account of that name can be forced by account:.
-        let address = text.contains('/') || text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b':');
+        let address =
+            text.contains('/') || text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b':');
         if text.is_empty() || address {
             return Err(ErrorBody {
                 code: ErrorCode::BadRequest,
                 message: format!("{text:?} is no jail, address, network or account"),
-                help: Some("examples: 203.0.113.7, 192.0.2.0/24, alice@example.org, jail:sshd, account:1234".to_owned()),
+                help: Some(
+                    "examples: 203.0.113.7, 192.0.2.0/24, alice@example.org, jail:sshd, account:1234"
+                        .to_owned(),
+                ),
             });
         }
         Ok(Target::Account(text.to_owned()))

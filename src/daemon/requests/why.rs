@@ -32,7 +32,9 @@ impl Engine {
                 let body = ErrorBody {
                     code: ErrorCode::BadRequest,
                     message: format!("{name} is a jail; why is asked of an address, a network or an account"),
-                    help: Some(format!("banctl status {name} shows the jail, banctl bans --jail {name} its bans")),
+                    help: Some(format!(
+                        "banctl status {name} shows the jail, banctl bans --jail {name} its bans"
+                    )),
                 };
                 reply(answer, Response::Error(body));
             }
@@ -59,15 +61,16 @@ impl Engine {
                     let hosts = record.hosts.iter().take(HOSTS_MAX).map(|seen| seen.host).collect();
                     Ok((gather(store, hosts)?, record))
                 };
-                let then = move |engine: &mut Engine, found: Result<(Evidence, AccountRecord), StoreError>| {
-                    match found {
-                        Ok((evidence, record)) => {
-                            let status = engine.account_status(&text, &name, &record);
-                            reply(answer, engine.report(status, evidence, Some((&name, &record))));
+                let then =
+                    move |engine: &mut Engine, found: Result<(Evidence, AccountRecord), StoreError>| {
+                        match found {
+                            Ok((evidence, record)) => {
+                                let status = engine.account_status(&text, &name, &record);
+                                reply(answer, engine.report(status, evidence, Some((&name, &record))));
+                            }
+                            Err(why) => reply(answer, Response::error(ErrorCode::Internal, why.to_string())),
                         }
-                        Err(why) => reply(answer, Response::error(ErrorCode::Internal, why.to_string())),
-                    }
-                };
+                    };
                 self.ask(question, then);
             }
         }
@@ -125,8 +128,10 @@ fn small(number: u64) -> u32 {
 
 /// The newest lines, newest last; about an account, those that name it where there are such.
 fn lines(evidence: &Evidence, account: Option<&str>, limits: &Limits) -> Vec<EvidenceLine> {
-    let mut lines: Vec<_> =
-        evidence.iter().flat_map(|(host, record)| record.lines.iter().map(move |line| (host, line))).collect();
+    let mut lines: Vec<_> = evidence
+        .iter()
+        .flat_map(|(host, record)| record.lines.iter().map(move |line| (host, line)))
+        .collect();
     if let Some(account) = account {
         let local = account.split('@').next().unwrap_or(account).to_ascii_lowercase();
         let names = |line: &[u8]| String::from_utf8_lossy(line).to_ascii_lowercase().contains(&local);
