@@ -18,9 +18,8 @@ use crate::config::{Config, JailConfig};
 use crate::exit;
 use crate::filter::peer::TrustedProxies;
 use crate::filter::{Context, Filter, FilterSet, FilterSpec};
-use crate::jail::ignore::{IgnoreEntry, Never, read_list};
+use crate::jail::ignore::{Never, read_list};
 use crate::jail::{Action, Ban, JailId, Jails};
-use crate::limits::Limits;
 use crate::time::{Clock, SystemClock, Timestamp, zone_by_name};
 
 use merge::{Found, Merge, ZoneFilters};
@@ -111,6 +110,26 @@ fn newest(logs: &[PathBuf]) -> Timestamp {
     }
 }
 
+/// The filters whose jails read dates in `zone`, each with those jails.
+struct ZoneGroup {
+    zone: Tz,
+    filters: Vec<Arc<Filter>>,
+    jails: Vec<Vec<JailId>>,
+}
+
+impl ZoneGroup {
+    fn add(&mut self, filter: Filter, jail: JailId) {
+        let same = |known: &Arc<Filter>| known.name == filter.name && known.mode == filter.mode;
+        match self.filters.iter().position(same) {
+            Some(at) => self.jails[at].push(jail),
+            None => {
+                self.filters.push(Arc::new(filter));
+                self.jails.push(vec![jail]);
+            }
+        }
+    }
+}
+
 /// The engine: filters, jails, and which of them belong together.
 struct Replay {
     jails: Jails,
@@ -136,32 +155,23 @@ impl Replay {
             jails.set_file(start, &path, entries, &mut none);
         }
         let mut closes = vec![Services::ALL; jails.ids().count()];
-        let mut filters: Vec<(Tz, Vec<Arc<Filter>>, Vec<Vec<JailId>>)> = Vec::new();
+        let mut filters: Vec<ZoneGroup> = Vec::new();
         for jail in chosen {
             let Some(id) = jails.id(jail.settings.name.as_str()) else { continue };
             closes[usize::from(id.0)] = Services::of_ports(&jail.rules.ports);
             let filter = load(config, jail)?;
             let zone = zone.unwrap_or(jail.timezone);
-            let group = match filters.iter().position(|(known, ..)| *known == zone) {
-                Some(at) => &mut filters[at],
-                None => {
-                    filters.push((zone, Vec::new(), Vec::new()));
-                    filters.last_mut().expect("just pushed")
-                }
-            };
-            match group.1.iter().position(|known| known.name == filter.name && known.mode == filter.mode) {
-                Some(at) => group.2[at].push(id),
-                None => {
-                    group.1.push(Arc::new(filter));
-                    group.2.push(vec![id]);
-                }
-            }
+            let group = filters.iter().position(|group| group.zone == zone).unwrap_or_else(|| {
+                filters.push(ZoneGroup { zone, filters: Vec::new(), jails: Vec::new() });
+                filters.len() - 1
+            });
+            filters[group].add(filter, id);
         }
         let filters = filters
             .into_iter()
-            .map(|(timezone, filters, jails)| {
+            .map(|ZoneGroup { zone, filters, jails }| {
                 let context = Context {
-                    timezone,
+                    timezone: zone,
                     year: None,
                     trusted_proxies: trusted(&config.trusted_proxies),
                     sessions_max: config.limits.sessions_max,
