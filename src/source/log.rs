@@ -88,6 +88,8 @@ pub struct Log {
     /// Watches that are no longer needed.
     pub unwatch: Vec<WatchId>,
     let_go: VecDeque<FilePosition>,
+    /// The file that stood at the path last, until another does.
+    retired: Option<FilePosition>,
     /// Lines cut in files that were let go.
     lines_cut: u64,
 }
@@ -108,6 +110,7 @@ impl Log {
             failing: false,
             unwatch: Vec::new(),
             let_go: VecDeque::new(),
+            retired: None,
             lines_cut: 0,
         }
     }
@@ -117,6 +120,7 @@ impl Log {
         self.begin = Begin::AtTop;
         let resumed = rotated::resume(&self.path, stored, limits);
         self.let_go.extend(resumed.elsewhere);
+        self.retired = resumed.newest;
         for (tail, copy) in resumed.old {
             let until = Some(now.plus(LATE_WRITES));
             self.old.push(Follow { until, last: copy, ..Follow::new(tail) });
@@ -164,7 +168,9 @@ impl Log {
     pub fn retire(&mut self, now: Timestamp) {
         let Some(mut file) = self.current.take() else { return };
         file.tail.touch();
+        file.tail.learn_head();
         file.until = Some(now.plus(LATE_WRITES));
+        self.retired = Some(*file.tail.position());
         self.old.push(file);
         self.looked_back = None;
         let surplus = self.old.len().saturating_sub(OLD_FILES_MAX);
@@ -176,8 +182,8 @@ impl Log {
     /// Retires the current file since `new` stands at the path, together with what was rotated away between
     /// the two before we saw it.
     pub fn replace(&mut self, now: Timestamp, new: &fs::Metadata, limits: &Limits) {
-        let Some(was) = self.current.as_ref().map(|file| *file.tail.position()) else { return };
         self.retire(now);
+        let Some(was) = self.retired.take() else { return };
         for tail in rotated::between(&self.path, &was, limits) {
             if !tail.is(new) && !self.old.iter().any(|file| file.tail.is_at(tail.position())) {
                 let last = tail.is_packed();
@@ -202,6 +208,7 @@ impl Log {
         (file.until, file.last) = (None, false);
         file.tail.touch();
         self.retire(now);
+        self.retired = None;
         self.current = Some(file);
         true
     }

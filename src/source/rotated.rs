@@ -146,6 +146,8 @@ pub struct Resumed {
     pub old: Vec<(Tail, bool)>,
     /// Positions in the file that stands at the path, and in files that are nowhere: one may come back.
     pub elsewhere: Vec<FilePosition>,
+    /// The newest of `old`, if nothing newer was begun.
+    pub newest: Option<FilePosition>,
 }
 
 /// Looks for the files of a stored position: at the log's path, among its rotated siblings by inode or by the
@@ -155,7 +157,15 @@ pub fn resume(path: &Path, stored: &Position, limits: &Limits) -> Resumed {
     let current = open(path).ok();
     let current_meta = current.as_ref().and_then(|file| file.metadata().ok());
     let mut siblings = None;
+    // The newest file that was begun, if it is a sibling now.
+    let mut anchor = None;
+    let begun = stored.files.iter().rposition(|at| at.offset > 0);
     for (index, at) in stored.files.iter().enumerate() {
+        if begun.is_some_and(|begun| index > begun) && anchor.is_some() {
+            // Not begun, perhaps empty when it was seen: it is found as what came after the anchor.
+            break;
+        }
+        anchor = None;
         if current.as_ref().is_some_and(|file| same_file(at, file)) {
             resumed.elsewhere.push(*at);
             continue;
@@ -165,23 +175,24 @@ pub fn resume(path: &Path, stored: &Position, limits: &Limits) -> Resumed {
             resumed.elsewhere.push(*at);
             continue;
         };
-        let is_current = |meta: &Metadata| {
-            current_meta.as_ref().is_some_and(|now| (now.dev(), now.ino()) == (meta.dev(), meta.ino()))
-        };
-        let found_mtime = opened.meta.mtime();
+        anchor = Some((found, opened.meta.mtime()));
         let copy = opened.packing != Packing::Plain || opened.meta.ino() != at.inode;
         resumed.old.extend(opened.tail(at.offset, limits).ok().map(|tail| (tail, copy)));
-        if index + 1 < stored.files.len() {
-            continue;
-        }
-        for sibling in newer(siblings, found, found_mtime) {
+    }
+    if let (Some((found, mtime)), Some(siblings)) = (anchor, &siblings) {
+        for sibling in newer(siblings, found, mtime) {
             let Ok(opened) = Opened::new(&sibling.path) else { continue };
-            if is_current(&opened.meta) || resumed.old.iter().any(|(tail, _)| tail.is(&opened.meta)) {
+            let meta = &opened.meta;
+            let known = |now: &Metadata| (now.dev(), now.ino()) == (meta.dev(), meta.ino());
+            if current_meta.as_ref().is_some_and(known) || resumed.old.iter().any(|(tail, _)| tail.is(meta)) {
                 continue;
             }
             let packed = opened.packing != Packing::Plain;
             resumed.old.extend(opened.tail(0, limits).ok().map(|tail| (tail, packed)));
         }
+    }
+    if anchor.is_some() {
+        resumed.newest = resumed.old.last().map(|(tail, _)| *tail.position());
     }
     let surplus = resumed.old.len().saturating_sub(OLD_FILES_MAX);
     resumed.old.drain(..surplus);
@@ -202,11 +213,9 @@ pub fn find_copy(path: &Path, at: &FilePosition, limits: &Limits) -> Option<Tail
 /// files never stood at the path when we looked.
 pub fn between(path: &Path, at: &FilePosition, limits: &Limits) -> Vec<Tail> {
     let siblings = list(path);
-    let Some(found) = siblings.iter().position(|sibling| sibling.inode == at.inode) else {
-        return Vec::new();
-    };
-    let mtime = fs::metadata(&siblings[found].path).map_or(i64::MAX, |meta| meta.mtime());
-    let opened = newer(&siblings, found, mtime).into_iter().filter_map(|s| Opened::new(&s.path).ok());
+    let Some((found, opened)) = find(at, &siblings) else { return Vec::new() };
+    let opened =
+        newer(&siblings, found, opened.meta.mtime()).into_iter().filter_map(|s| Opened::new(&s.path).ok());
     opened.filter_map(|opened| opened.tail(0, limits).ok()).collect()
 }
 

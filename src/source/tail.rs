@@ -98,6 +98,12 @@ impl Tail {
         self.head_is_the_same().map(|_| ())
     }
 
+    /// Takes what was written since into the fingerprint: the file may have to be found under another name.
+    pub fn learn_head(&mut self) {
+        // A head that does not fit any more is the next read's business.
+        let _ = self.head_is_the_same();
+    }
+
     pub fn position(&self) -> &FilePosition {
         &self.at
     }
