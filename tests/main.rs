@@ -5,4 +5,5 @@ mod control;
 mod filters;
 mod guard;
 mod rig;
+mod store;
 mod tidy;

@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use super::StoreError;
 use super::codec::{FRAME_HEAD, is_attempt, items, read_item, seal_frame};
-use super::journal::{Closed, Journal, index_of, io_error};
+use super::journal::{Closed, Journal, io_error};
+use super::lookup::index_of;
 use super::record::Change;
 use super::segment::{self, Header};
 use super::state::key_of;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::aging::Due;
 use super::evidence::{self, Evidence};
-use super::journal::{Journal, JournalSettings, Place};
+use super::journal::{Journal, JournalSettings};
 use super::lock::Lock;
+use super::lookup::Place;
 use super::record::{Audit, Change, Frame, Unban};
 use super::sled::{self, Cache, Failure};
 use super::state::{Names, ban_key, key_of, read_state, value_of};

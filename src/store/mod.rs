@@ -12,6 +12,7 @@ pub mod handle;
 mod index;
 mod journal;
 mod lock;
+mod lookup;
 pub mod memory;
 pub mod query;
 mod queue;
