@@ -271,7 +271,7 @@ impl World {
         // A line of a file that may be lost is not worth following.
         let lost =
             self.broken || self.written.iter().any(|(n, of)| *of == self.file && self.lossy.contains(n));
-        self.late = (!lost).then(|| (name, self.file, self.rig.now));
+        self.late = (!lost).then_some((name, self.file, self.rig.now));
         self.file += 1;
         (self.seen, self.telling) = (false, false);
         // An empty file that is compressed is like none: nothing tells which one it was.
