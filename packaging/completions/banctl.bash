@@ -37,6 +37,9 @@ _banctl() {
             banctl,reload)
                 cmd="banctl__subcmd__reload"
                 ;;
+            banctl,replay)
+                cmd="banctl__subcmd__replay"
+                ;;
             banctl,scan)
                 cmd="banctl__subcmd__scan"
                 ;;
@@ -65,7 +68,7 @@ _banctl() {
 
     case "${cmd}" in
         banctl)
-            opts="-h -V --socket --json --help --version status why unban ban bans allow reload ping check scan gen-docs"
+            opts="-h -V --socket --json --help --version status why unban ban bans allow reload ping check scan replay gen-docs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -279,6 +282,40 @@ _banctl() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        banctl__subcmd__replay)
+            opts="-h --config-dir --timezone --now --log --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timezone)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --now)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -38,6 +38,7 @@ complete -c banctl -n "__fish_banctl_needs_command" -f -a "reload" -d 'Read the 
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "ping" -d 'Is the daemon well? Exit code 0 only if every present log is open and the firewall is in step'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "check" -d 'Check the configuration, with the daemon\'s own loader; needs no daemon'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "scan" -d 'Every login attempt found in old logs, offline; .gz, .xz and .zst too'
+complete -c banctl -n "__fish_banctl_needs_command" -f -a "replay" -d 'The whole engine over old logs in their own time: whom it would have banned'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "gen-docs" -d 'Write man pages and completions below DIR'
 complete -c banctl -n "__fish_banctl_using_subcommand status" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand status" -l json -d 'JSON instead of text: one object, or one object a line for lists'
@@ -99,6 +100,13 @@ complete -c banctl -n "__fish_banctl_using_subcommand scan" -l log -d 'A log to 
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -l json -d 'One JSON object for each attempt instead of a summary'
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -s h -l help -d 'Print help'
+complete -c banctl -n "__fish_banctl_using_subcommand replay" -l config-dir -d 'A configuration like /etc/portero. Where it enables no jail, all that are known run' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand replay" -l timezone -d 'Zone of dates that carry none, instead of the configuration\'s' -r
+complete -c banctl -n "__fish_banctl_using_subcommand replay" -l now -d 'What "now" is for dates without a year, in epoch seconds; by default when the newest log was written' -r
+complete -c banctl -n "__fish_banctl_using_subcommand replay" -l log -d 'A log to read; may be given more than once. The lines of all are merged by their time' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand replay" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand replay" -l json -d 'JSON instead of text: one object, or one object a line for lists'
+complete -c banctl -n "__fish_banctl_using_subcommand replay" -s h -l help -d 'Print help'
 complete -c banctl -n "__fish_banctl_using_subcommand gen-docs" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand gen-docs" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand gen-docs" -s h -l help -d 'Print help'

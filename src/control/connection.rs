@@ -26,7 +26,7 @@ pub(super) struct Connection {
 enum NoRequest {
     /// The client is gone, or left: nothing to tell it.
     Gone,
-    Refused(Response),
+    Refused(ErrorBody),
 }
 
 impl Connection {
@@ -39,8 +39,8 @@ impl Connection {
             let request = match self.request(&mut reader, &mut line).await {
                 Ok(request) => request,
                 Err(NoRequest::Gone) => return,
-                Err(NoRequest::Refused(response)) => {
-                    let bytes = line_of(response);
+                Err(NoRequest::Refused(error)) => {
+                    let bytes = line_of(Response::Error(error));
                     let _ = timeout(self.patience.taking, writer.write_all(&bytes)).await;
                     return;
                 }
@@ -60,15 +60,15 @@ impl Connection {
     ) -> Result<Request, NoRequest> {
         match timeout(self.patience.request, read_line(reader, line, self.request_bytes_max)).await {
             Ok(Ok(true)) => parse(line).map_err(NoRequest::Refused),
-            Ok(Ok(false)) => Err(NoRequest::Refused(Response::Error(ErrorBody {
+            Ok(Ok(false)) => Err(NoRequest::Refused(ErrorBody {
                 code: ErrorCode::TooLarge,
                 message: format!("the request is longer than {} bytes", self.request_bytes_max),
                 help: Some("send the targets in several requests".to_owned()),
-            }))),
+            })),
             Ok(Err(_)) => Err(NoRequest::Gone),
             Err(_) => {
                 let message = format!("no whole request within {} s", self.patience.request.as_secs_f64());
-                Err(NoRequest::Refused(Response::error(ErrorCode::Timeout, message)))
+                Err(NoRequest::Refused(ErrorBody { code: ErrorCode::Timeout, message, help: None }))
             }
         }
     }
@@ -125,21 +125,19 @@ async fn read_line(
 }
 
 /// The request of a line, or the answer that says what is wrong with it.
-fn parse(line: &[u8]) -> Result<Request, Response> {
+fn parse(line: &[u8]) -> Result<Request, ErrorBody> {
     /// Only the version: what else there is depends on it.
     #[derive(Deserialize)]
     struct Envelope {
         v: u32,
     }
-    let envelope: Envelope = serde_json::from_slice(line).map_err(|_| {
-        Response::Error(ErrorBody {
-            code: ErrorCode::BadRequest,
-            message: "this is no request: expected one line of JSON".to_owned(),
-            help: Some(format!(r#"example: {{"v":{VERSION},"command":"ping"}}"#)),
-        })
+    let envelope: Envelope = serde_json::from_slice(line).map_err(|_| ErrorBody {
+        code: ErrorCode::BadRequest,
+        message: "this is no request: expected one line of JSON".to_owned(),
+        help: Some(format!(r#"example: {{"v":{VERSION},"command":"ping"}}"#)),
     })?;
     if envelope.v != VERSION {
-        return Err(Response::Error(ErrorBody {
+        return Err(ErrorBody {
             code: ErrorCode::Version,
             message: format!(
                 "the request speaks version {} of the protocol, the daemon {VERSION}",
@@ -148,10 +146,12 @@ fn parse(line: &[u8]) -> Result<Request, Response> {
             help: Some(
                 "use the banctl that came with the daemon; restart the daemon after an upgrade".to_owned(),
             ),
-        }));
+        });
     }
-    let line: RequestLine = serde_json::from_slice(line).map_err(|error| {
-        Response::error(ErrorCode::BadRequest, format!("the request is not understood: {error}"))
+    let line: RequestLine = serde_json::from_slice(line).map_err(|error| ErrorBody {
+        code: ErrorCode::BadRequest,
+        message: format!("the request is not understood: {error}"),
+        help: None,
     })?;
     Ok(line.request)
 }
