@@ -561,11 +561,21 @@ fn check_uses_the_daemons_loader() {
     let checked: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &checked["ok"]), (Some(78), &false.into()));
     assert_eq!(checked["problems"][0]["line"], 1);
-    if portero::shipped::text_of(portero::shipped::JAILS, "sshd").is_some() {
-        let output = check("enable = [\"sshd\"]\n", &[]);
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        assert!(text(&output.stdout).ends_with("portero.toml: good; jails: sshd\n"));
-    }
+    let output = check("enable = [\"sshd\"]\n", &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).ends_with("portero.toml: good; jails: sshd\n"));
+    // A pattern that does not compile is found too.
+    let jail = "enable = [\"sshd\"]\n[jails.x]\nfilter = \"x\"\nlogpath = \"/x\"\n";
+    fs::create_dir(dir.path().join("filters")).unwrap();
+    fs::write(dir.path().join("filters/x.toml"), "failregex = ['''a(<HOST>$''']\n").unwrap();
+    let output = check(jail, &[]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("filters/x.toml:1:"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout).ends_with("would guard in spite of that: sshd\n"),
+        "{}",
+        text(&output.stdout)
+    );
 }
 
 #[test]

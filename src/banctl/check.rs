@@ -1,11 +1,11 @@
-//! `banctl check` and `portero --check`: the daemon's own loader, without the daemon.
+//! `banctl check`: the daemon's own loader, filters compiled and all, without the daemon.
 
 use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::{Config, Fatal, Loaded};
+use crate::config::{Fatal, Loaded};
 use crate::control::protocol::ProblemInfo;
 use crate::exit;
 
@@ -24,7 +24,8 @@ struct Checked {
 /// # Errors
 /// Nobody reads `out` any more.
 pub fn run(program: &str, path: &Path, json: bool, out: &mut dyn Write) -> std::io::Result<u8> {
-    report(program, Config::load(path).and_then(Loaded::require_jails), path, json, out)
+    let loaded = crate::daemon::reload::load(path).and_then(|(loaded, _)| loaded.require_jails());
+    report(program, loaded, path, json, out)
 }
 
 /// The same, of what was loaded already.
