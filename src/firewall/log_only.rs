@@ -127,6 +127,12 @@ impl Firewall for LogOnly {
         Ok(self.open)
     }
 
+    fn holds(&mut self, jail: &JailName, target: Net) -> Result<bool, FirewallError> {
+        self.must_be_open("ask for a ban")?;
+        self.expire();
+        Ok(self.bans.contains_key(&(jail.clone(), target)))
+    }
+
     fn close(&mut self) {
         self.open = false;
     }

@@ -20,7 +20,7 @@ use crate::jail::JailName;
 use crate::time::{Clock, Span};
 
 pub use log_only::LogOnly;
-pub use nftables::{Nftables, TABLE};
+pub use nftables::{Nftables, TABLE, encode_bans};
 pub use rules::{Hook, JailRules, Plan, PortRange, Ports, Protocol, TableOwner, Verdict};
 
 /// One ban as a firewall knows it: no reason, no history, only what is left of it.
@@ -169,6 +169,13 @@ pub trait Firewall: Send {
     /// # Errors
     /// The kernel could not be asked.
     fn in_step(&mut self) -> Result<bool, FirewallError>;
+
+    /// Whether the firewall holds that ban. One question to the kernel: good for a sample after a foreign change,
+    /// since [`Firewall::in_step`] does not look into the sets.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    fn holds(&mut self, jail: &JailName, target: Net) -> Result<bool, FirewallError>;
 
     /// Lets go; the bans stay in the kernel.
     fn close(&mut self);

@@ -81,8 +81,8 @@ impl Ports {
     }
 }
 
-/// The ranges sorted, empty ones (`first > last`) left out, overlapping ones and those with only single steps
-/// between them in order merged. Neighbours such as 143 and 144 stay apart, so that they list as typed.
+/// The ranges sorted, empty ones (`first > last`) left out and overlapping ones merged. Neighbours such as 143 and 144
+/// stay apart, so that they are listed as typed.
 pub(crate) fn merged(ranges: &[PortRange]) -> Vec<PortRange> {
     let mut ranges: Vec<PortRange> = ranges.iter().copied().filter(|r| r.first <= r.last).collect();
     ranges.sort_unstable();

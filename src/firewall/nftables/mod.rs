@@ -8,6 +8,7 @@ mod bans;
 mod batch;
 mod layout;
 pub(in crate::firewall) mod link;
+mod probe;
 mod read;
 mod ruleset;
 mod table;
@@ -16,13 +17,15 @@ mod wide;
 #[cfg(test)]
 mod kernel_tests;
 #[cfg(test)]
-mod netns;
+pub(in crate::firewall) mod netns;
 #[cfg(test)]
 mod owner_tests;
 
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+
+pub use self::batch::encode_bans;
 
 use self::batch::Closed;
 use self::layout::{Kind, SetDef};
@@ -172,6 +175,11 @@ impl Firewall for Nftables {
     fn in_step(&mut self) -> Result<bool, FirewallError> {
         let (state, _) = self.state("check the table")?;
         state.in_step()
+    }
+
+    fn holds(&mut self, jail: &JailName, target: Net) -> Result<bool, FirewallError> {
+        let (state, _) = self.state("ask for a ban")?;
+        state.holds(jail, target)
     }
 
     fn close(&mut self) {

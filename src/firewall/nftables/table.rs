@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::batch::{Batch, Element, NFT_MSG_NEWRULE, NFT_MSG_NEWSETELEM, Op, kind, request_element};
+use super::batch::{Batch, Element, NFT_MSG_NEWRULE, Op, kind};
 use super::layout::{self, Kind, SetDef};
 use super::link::{CommitError, DumpError, Events, Link};
 use super::read::{self, DORMANT, OWNER, PERSIST, SetInfo, Structure};
@@ -315,46 +315,6 @@ impl State {
                 jail.wide(ban.target.is_ipv4()).ban(ban.target, ban.left, now);
             }
         }
-    }
-
-    /// Finds out on a set of its own what this kernel does with elements.
-    fn probe(&mut self) -> Result<(), FirewallError> {
-        let action = "try out sets in table inet portero";
-        let set = SetDef { name: "probe/4".to_owned(), ipv4: true, kind: Kind::Hosts };
-        let key = std::net::IpAddr::from([192, 0, 2, 1]);
-        let hour = Duration::from_secs(3600);
-        let ban = |left| std::iter::once((0, Element::ban(key, Span::For(left))));
-        let made = self.step(|batch| {
-            batch.add_set(&set);
-            batch.elements(Op::Add, &set.name, ban(hour));
-        });
-        let again = made.and_then(|()| self.step(|batch| batch.elements(Op::Add, &set.name, ban(2 * hour))));
-        again.map_err(|error| self.failed(error, action))?;
-        let read = self.reader.dump(
-            |seq| request_element(seq, &set.name, key),
-            usize::MAX,
-            |message, out| {
-                if message.kind == kind(NFT_MSG_NEWSETELEM) {
-                    read::read_elements(message, out);
-                }
-            },
-        );
-        let left = read.ok().and_then(|elements| elements.first().map(|element| element.left));
-        let refresh = matches!(left, Some(Span::For(left)) if left > hour);
-        let absent = std::iter::once((0, Element::remove(std::net::IpAddr::from([192, 0, 2, 2]))));
-        let destroy = self.step(|batch| batch.elements(Op::Destroy, &set.name, absent)).is_ok();
-        let gone = self.step(|batch| batch.delete_set(&set.name));
-        gone.map_err(|error| self.failed(error, action))?;
-        self.elements = ElementAbilities { refresh, destroy };
-        Ok(())
-    }
-}
-
-impl State {
-    fn step(&mut self, build: impl FnOnce(&mut Batch)) -> Result<(), CommitError> {
-        let mut batch = Batch::new(self.command.seq());
-        build(&mut batch);
-        self.command.commit(&batch.close())
     }
 }
 
