@@ -126,9 +126,12 @@ fn syslog(line: &[u8]) -> Option<Framed<'_>> {
     })
 }
 
+/// Program name, process id, and the rest of the line.
+type Tagged<'l> = (&'l [u8], Option<&'l [u8]>, &'l [u8]);
+
 /// `IDENT[PID]:` or `IDENT:`; the ident, the pid and what follows the colon. An ident holds no blank.
 #[inline]
-fn ident(text: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+fn ident(text: &[u8]) -> Option<Tagged<'_>> {
     let end = text.iter().position(|b| matches!(b, b'[' | b':' | b' '))?;
     if end == 0 {
         return None;
