@@ -9,7 +9,7 @@ use crate::control::protocol::{
 };
 use crate::daemon::engine::Engine;
 use crate::firewall::Verdict;
-use crate::jail::{Ban, GraceTarget, JailName, Never};
+use crate::jail::{Ban, GraceTarget, JailId, JailName, Never, Refusal};
 use crate::source::{LogState, LogStatus};
 use crate::store::{AccountRecord, UnbanCause};
 use crate::time::Span;
@@ -169,7 +169,11 @@ impl Engine {
             banned: !bans.is_empty(),
             bans: bans.iter().map(BanInfo::of).collect(),
             grace_until: self.jails.grace_of(now, &GraceTarget::Net(net)),
-            allowed: self.jails.allow_nets().iter().any(|allow| allow.covers(net)),
+            // Not `allow_nets`: that holds graces too, which `grace_until` tells.
+            allowed: matches!(
+                self.jails.refusal(now, JailId::MANUAL, net, true),
+                Some(Refusal::Never(..) | Refusal::Ignored(_) | Refusal::Allowed(..))
+            ),
             windows: self.jails.windows_of(now, net).into_iter().map(window).collect(),
         }
     }

@@ -94,7 +94,11 @@ impl Engine {
             return Response::Error(body);
         }
         let addresses = account.map(|(_, record)| self.addresses(record)).unwrap_or_default();
-        let unban_command = status.banned.then(|| format!("banctl unban {}", shell_word(&status.target)));
+        // By account, what would be kept takes a stronger word (`unban` in change.rs).
+        let lifts = |one: &AddressInfo| one.banned && (one.other_accounts == 0 || one.successes > 0);
+        let all = if addresses.is_empty() || addresses.iter().any(lifts) { "" } else { " --all-addresses" };
+        let unban_command =
+            status.banned.then(|| format!("banctl unban {}{all}", shell_word(&status.target)));
         let report = WhyReport {
             lines: lines(&evidence, account.map(|(name, _)| name), &self.config.limits),
             accounts: accounts(&evidence, account.map(|(name, _)| name)),
