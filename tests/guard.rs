@@ -181,15 +181,16 @@ fn an_unban_by_account_frees_its_owner_and_not_those_who_tried_many_accounts() {
     lifted.sort_unstable();
     assert_eq!(lifted, ["203.0.113.50", "203.0.113.70"], "{unban}");
     assert_eq!(unban["kept"].as_array().unwrap().len(), 2, "{unban}");
-    let ruleset = net.ruleset();
-    assert!(ruleset.contains("203.0.113.66") && !ruleset.contains("203.0.113.50"), "{ruleset}");
+    // Under grace it also stands in the allow set, so the jail's own set is looked at.
+    let set = net.nft(&["list", "set", "inet", "portero", "postfix-sasl4"]);
+    assert!(set.contains("203.0.113.66") && !set.contains("203.0.113.50"), "{set}");
     // Under grace her own address may fail again.
     portero.write_log("mail.log", &failures("203.0.113.50", "carol@example.org", 6));
     portero.wait_read();
     assert!(!portero.banned("203.0.113.50"));
     let unban = portero.json(&["unban", "carol", "--all-addresses"]);
     assert_eq!(unban["kept"].as_array().unwrap().len(), 0, "{unban}");
-    assert!(!net.ruleset().contains("203.0.113.66"));
+    assert!(!net.nft(&["list", "set", "inet", "portero", "postfix-sasl4"]).contains("203.0.113.66"));
 }
 
 #[test]
@@ -203,7 +204,7 @@ fn what_is_never_banned_is_refused_by_hand_and_by_rule() {
     {
         let output = portero.ctl(&["ban", target]);
         assert_eq!(output.status.code(), Some(1), "{target}: {output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(target), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("never banned"), "{output:?}");
     }
     assert_eq!(portero.code(&["ban", "nonsense"]), 64);
     assert_eq!(portero.code(&["ban", "203.0.113.7", "--jail", "nosuch"]), 64);
