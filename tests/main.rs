@@ -2,6 +2,7 @@
 
 mod config;
 mod control;
+mod crash;
 mod filters;
 mod guard;
 mod rig;
