@@ -145,9 +145,8 @@ impl Link {
         self.seq = self.seq.wrapping_add(1);
         self.socket.send(&request(seq)).map_err(|error| errno(&error))?;
         while let Some(length) = self.socket.receive(&mut self.buffer).map_err(|error| errno(&error))? {
-            for message in
-                wire::messages(&self.buffer[..length]).filter(|m| m.kind == NLMSG_ERROR && m.seq == seq)
-            {
+            let mut messages = wire::messages(&self.buffer[..length]);
+            if let Some(message) = messages.find(|m| m.kind == NLMSG_ERROR && m.seq == seq) {
                 return match wire::answer(&message).map_or(libc::EBADMSG, |a| a.errno) {
                     0 => Ok(()),
                     code => Err(Errno(code)),

@@ -178,7 +178,7 @@ pub struct ElementInfo {
 /// `TooMany`: the set holds more. The dump costs the kernel time in the square of the size.
 pub fn elements(link: &mut Link, set: &str, limit: usize) -> Result<Vec<ElementInfo>, DumpError> {
     let ask = |seq| request(NFT_MSG_GETSETELEM, NLM_F_DUMP, seq, Some(set));
-    link.dump(ask, limit, |message, out| read_elements(message, out))
+    link.dump(ask, limit, read_elements)
 }
 
 /// Adds the elements of one message to `out`.
