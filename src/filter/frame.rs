@@ -236,6 +236,58 @@ fn repeated(message: &[u8]) -> (&[u8], u32) {
     if message.first() == Some(&b'm') { open().unwrap_or((message, 1)) } else { (message, 1) }
 }
 
+/// Ident, whether it may be cut, and message of a line, as [`FrameKind::Syslog`] would give them if it fits;
+/// dates of the usual forms are passed over unread. May answer for a line that does not fit.
+#[inline]
+pub(super) fn glance_syslog(line: &[u8]) -> Option<(&[u8], bool, &[u8])> {
+    if let Some(rest) = after_date(line)
+        && let Some(space) = memchr::memchr(b' ', rest)
+        && space > 0
+        && rest[space - 1] != b':'
+        && let Some((ident, rest)) = ident(&rest[space + 1..])
+        && let [b' ', first, ..] = rest
+        && !matches!(first, b' ' | b'[' | b'm')
+    {
+        return Some((ident, false, &rest[1..]));
+    }
+    let framed = syslog(line)?;
+    Some((framed.ident?, framed.short_ident, framed.message))
+}
+
+/// What follows a date of the two commonest forms and a blank: the host, unless it looks like part of the date.
+#[inline]
+fn after_date(line: &[u8]) -> Option<&[u8]> {
+    let head: &[u8; 24] = line.first_chunk()?;
+    let at = if head[10] == b'T' && head[4] == b'-' && head[13] == b':' && head[19] != b' ' {
+        // The date's end is the next blank; a zone may follow only where this one has none.
+        let space = 20 + memchr::memchr(b' ', line.get(20..60.min(line.len()))?)?;
+        if !(line[..space].ends_with(b"Z")
+            || line[19..space].contains(&b'+')
+            || line[19..space].contains(&b'-'))
+        {
+            return None;
+        }
+        space + 1
+    } else if head[3] == b' ' && head[6] == b' ' && head[9] == b':' && head[12] == b':' && head[15] == b' ' {
+        16
+    } else {
+        return None;
+    };
+    // A year, a second blank: let the careful reading decide.
+    line.get(at..).filter(|rest| !matches!(rest.first(), None | Some(b'0'..=b'9' | b' ')))
+}
+
+/// The message of a line as [`FrameKind::Date`] would give it if it fits.
+#[inline]
+pub(super) fn glance_date(line: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = after_date(line)
+        && !matches!(rest.first(), Some(b'+' | b'-' | b'U' | b'G' | b':' | b'\t'))
+    {
+        return Some(rest);
+    }
+    date(line).map(|framed| framed.message)
+}
+
 /// A glob on program names: `*` is any run of bytes but blanks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdentGlob(Box<str>);

@@ -1,14 +1,15 @@
 //! Filters: `(&mut FilterState, now, Block) -> Attempts`. Pure: no I/O, no clock, no logging.
 //!
-//! Matching is staged. One aho-corasick automaton of required literals over all filters of a log runs over a
-//! whole block and picks candidate lines; a candidate meets only the patterns whose literal was seen in it;
-//! only a match gets its date parsed.
+//! Matching is staged: [`prefilter`] finds the few patterns that may match a line, only those are matched
+//! ([`pattern`]), and only a match gets its date placed in time ([`timestamp`]).
 
 pub mod compile;
 pub mod frame;
+pub mod literal;
 pub mod load;
 pub mod pattern;
 pub mod peer;
+pub mod prefilter;
 pub mod samples;
 pub mod session;
 pub mod set;

@@ -8,6 +8,7 @@ use super::compile::Tag;
 use super::frame::{FrameKind, Framed};
 use super::pattern::{Kind, MatchCache, Pattern};
 use super::peer::{self, TrustedProxies};
+use super::prefilter::Prefilter;
 use super::session::{FilterState, Said};
 use super::timestamp::{self, Date, Resolver};
 use super::{Attempt, Filter, Outcome};
@@ -59,15 +60,31 @@ pub struct FilterSet {
 /// Memory reused from line to line.
 #[derive(Debug)]
 struct Scratch {
+    prefilter: Prefilter,
+    matching: Matching,
+}
+
+#[derive(Debug)]
+struct Matching {
     cache: MatchCache,
     resolver: Resolver,
 }
 
 impl FilterSet {
     pub fn new(filters: Vec<Arc<Filter>>, context: Context) -> FilterSet {
+        FilterSet::build(filters, context, true)
+    }
+
+    /// A set that tries every pattern on every line: what [`FilterSet::new`]'s must agree with, slowly.
+    pub fn without_prefilter(filters: Vec<Arc<Filter>>, context: Context) -> FilterSet {
+        FilterSet::build(filters, context, false)
+    }
+
+    fn build(filters: Vec<Arc<Filter>>, context: Context, prefilter: bool) -> FilterSet {
         let resolver = Resolver::new(context.timezone, context.year);
-        let scratch = Mutex::new(Scratch { cache: MatchCache::default(), resolver });
-        FilterSet { filters, context, scratch }
+        let prefilter = Prefilter::new(&filters, prefilter);
+        let matching = Matching { cache: MatchCache::default(), resolver };
+        FilterSet { filters, context, scratch: Mutex::new(Scratch { prefilter, matching }) }
     }
 
     pub fn filters(&self) -> &[Arc<Filter>] {
@@ -85,21 +102,26 @@ impl FilterSet {
         sink: &mut dyn FnMut(Attempt<'_>),
     ) -> Counts {
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let Scratch { prefilter, matching } = &mut *scratch;
         let mut scan = Scan {
             filters: &self.filters,
             context: &self.context,
-            scratch: &mut scratch,
+            matching,
             state,
             now,
             sink,
             counts: Counts::default(),
         };
-        let mut rest = block;
+        let mut start = 0;
         let mut index = 0;
-        while !rest.is_empty() {
-            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-            scan.line(&rest[..end], index);
-            rest = rest.get(end + 1..).unwrap_or(&[]);
+        while start < block.len() {
+            let end = memchr::memchr(b'\n', &block[start..]).map_or(block.len(), |len| start + len);
+            let line = &block[start..end];
+            let text = line.strip_suffix(b"\r").unwrap_or(line);
+            if prefilter.candidates(text) {
+                scan.line(prefilter, line, text, index);
+            }
+            start = end + 1;
             index += 1;
         }
         let mut counts = scan.counts;
@@ -114,7 +136,7 @@ impl FilterSet {
             .split(line)
             .and_then(|framed| framed.date)
             .or_else(|| timestamp::at_start(line).map(|(_, date)| date))?;
-        scratch.resolver.resolve(date, now, None)
+        scratch.matching.resolver.resolve(date, now, None)
     }
 }
 
@@ -122,46 +144,50 @@ impl FilterSet {
 struct Scan<'a, 's> {
     filters: &'a [Arc<Filter>],
     context: &'a Context,
-    scratch: &'a mut Scratch,
+    matching: &'a mut Matching,
     state: &'a mut FilterState,
     now: Timestamp,
     sink: &'s mut dyn FnMut(Attempt<'_>),
     counts: Counts,
 }
 
+/// A line in hand.
+#[derive(Clone, Copy)]
+struct Line<'l> {
+    /// As it is in the log.
+    whole: &'l [u8],
+    index: usize,
+    framed: Framed<'l>,
+}
+
 impl Scan<'_, '_> {
-    fn line(&mut self, line: &[u8], line_index: usize) {
+    /// Tries the candidates on one line; of each filter the first that matches counts.
+    fn line(&mut self, prefilter: &Prefilter, whole: &[u8], text: &[u8], index: usize) {
         self.counts.candidates += 1;
-        for at in 0..self.filters.len() {
-            let filter = Arc::clone(&self.filters[at]);
-            let Some(framed) = filter.frame(line) else { continue };
-            for (number, pattern) in filter.patterns.iter().enumerate() {
-                if pattern.kind == Kind::Ignore {
-                    break;
-                }
-                if self.pattern(&filter, at, pattern, number, line, line_index, &framed) {
-                    break;
-                }
+        let filters = self.filters;
+        let mut from = 0;
+        // The filter whose candidates are being tried, and the line as it reads it.
+        let mut current: Option<(usize, Option<Line<'_>>)> = None;
+        while let Some(candidate) = prefilter.next(from) {
+            from = candidate + 1;
+            let (at, number) = prefilter.pattern(candidate);
+            let filter = &filters[at];
+            if current.is_none_or(|(known, _)| known != at) {
+                current = Some((at, filter.frame(text).map(|framed| Line { whole, index, framed })));
+            }
+            let Some((_, Some(line))) = current else { continue };
+            if self.pattern(filter, at, number, &line) {
+                // Done with this line.
+                current = Some((at, None));
             }
         }
     }
 
     /// Tries one pattern; true if it matched and the filter is done with this line.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a line in hand; a struct would be copied for each"
-    )]
-    fn pattern(
-        &mut self,
-        filter: &Filter,
-        filter_index: usize,
-        pattern: &Pattern,
-        number: usize,
-        line: &[u8],
-        line_index: usize,
-        framed: &Framed<'_>,
-    ) -> bool {
-        let cache = &mut self.scratch.cache;
+    fn pattern(&mut self, filter: &Filter, filter_index: usize, number: usize, line: &Line<'_>) -> bool {
+        let pattern = &filter.patterns[number];
+        let framed = &line.framed;
+        let cache = &mut self.matching.cache;
         if !pattern.matches(cache, framed.message) {
             return false;
         }
@@ -180,7 +206,7 @@ impl Scan<'_, '_> {
             return true;
         }
         let date = found.date.or(framed.date);
-        let time = date.and_then(|date| self.scratch.resolver.resolve(date, self.now, self.state.last));
+        let time = date.and_then(|date| self.matching.resolver.resolve(date, self.now, self.state.last));
         if time.is_some() {
             self.state.last = time;
         }
@@ -246,8 +272,8 @@ impl Scan<'_, '_> {
             pwhash,
             time,
             times,
-            line,
-            line_index,
+            line: line.whole,
+            line_index: line.index,
             filter: filter_index,
             pattern: number,
         });
@@ -297,7 +323,6 @@ impl<'m> Found<'m> {
 impl Filter {
     /// Takes a line apart in the first of the filter's frames that fits it, program name included.
     pub fn frame<'l>(&self, line: &'l [u8]) -> Option<Framed<'l>> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.frames.iter().find_map(|kind| {
             let framed = kind.split(line)?;
             match framed.ident {
@@ -320,7 +345,7 @@ impl Filter {
     /// Every pattern that fits `line`, also those that another one before it would keep from being tried, and
     /// what their groups took. For tests and `filter test`; slow.
     pub fn all_matches(&self, line: &[u8]) -> Vec<(usize, Vec<(Tag, Vec<u8>)>)> {
-        let Some(framed) = self.frame(line) else { return Vec::new() };
+        let Some(framed) = self.frame(line.strip_suffix(b"\r").unwrap_or(line)) else { return Vec::new() };
         let mut cache = MatchCache::default();
         let mut found = Vec::new();
         for (number, pattern) in self.patterns.iter().enumerate() {

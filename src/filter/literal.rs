@@ -1,0 +1,314 @@
+//! What must stand in a line for a pattern to match it: a set of bytes the message may begin with, and a set
+//! of literals of which one is in it.
+//!
+//! regex-syntax's own extractor knows prefixes and suffixes; most patterns here have their telling word in the
+//! middle. So the tree is walked for the best required inner literal: of a concatenation the best child serves,
+//! of an alternation every branch must give one, of a repetition the child if it comes at least once. Sound
+//! because each step keeps "every match contains one of these".
+
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+/// 256 bits, one for each byte.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct ByteSet([u64; 4]);
+
+impl ByteSet {
+    pub const ALL: ByteSet = ByteSet([u64::MAX; 4]);
+
+    pub fn insert(&mut self, byte: u8) {
+        self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+    }
+
+    #[inline]
+    pub fn contains(&self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
+    }
+
+    pub fn union(&mut self, other: &ByteSet) {
+        for (own, other) in self.0.iter_mut().zip(other.0) {
+            *own |= other;
+        }
+    }
+
+    pub fn intersects(&self, other: &ByteSet) -> bool {
+        self.0.iter().zip(other.0).any(|(own, other)| own & other != 0)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; 4]
+    }
+
+    pub fn len(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+}
+
+/// Bytes of a class; `None` for one that holds more than bytes can say.
+pub fn class_bytes(class: &Class) -> Option<ByteSet> {
+    let mut set = ByteSet::default();
+    match class {
+        Class::Bytes(class) => {
+            for range in class.ranges() {
+                (range.start()..=range.end()).for_each(|byte| set.insert(byte));
+            }
+        }
+        Class::Unicode(class) => {
+            for range in class.ranges() {
+                if !range.end().is_ascii() {
+                    return None;
+                }
+                (range.start() as u8..=range.end() as u8).for_each(|byte| set.insert(byte));
+            }
+        }
+    }
+    Some(set)
+}
+
+/// Bytes that a match can begin with, and whether it can be empty.
+pub fn first_bytes(hir: &Hir) -> (ByteSet, bool) {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => (ByteSet::default(), true),
+        HirKind::Literal(literal) => {
+            let mut set = ByteSet::default();
+            set.insert(literal.0[0]);
+            (set, false)
+        }
+        HirKind::Class(class) => (class_bytes(class).unwrap_or(ByteSet::ALL), false),
+        HirKind::Repetition(repetition) => {
+            let (set, empty) = first_bytes(&repetition.sub);
+            (set, empty || repetition.min == 0)
+        }
+        HirKind::Capture(capture) => first_bytes(&capture.sub),
+        HirKind::Concat(parts) => {
+            let mut set = ByteSet::default();
+            for part in parts {
+                let (first, empty) = first_bytes(part);
+                set.union(&first);
+                if !empty {
+                    return (set, false);
+                }
+            }
+            (set, true)
+        }
+        HirKind::Alternation(parts) => {
+            let mut set = ByteSet::default();
+            let mut any_empty = false;
+            for part in parts {
+                let (first, empty) = first_bytes(part);
+                set.union(&first);
+                any_empty |= empty;
+            }
+            (set, any_empty)
+        }
+    }
+}
+
+/// Bytes that must stand somewhere in the line.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Literal {
+    pub bytes: Vec<u8>,
+    /// Letters of either case fit; `bytes` are in lower case.
+    pub folded: bool,
+}
+
+/// A pattern's required literals: one of them is in every line that it matches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LiteralSet {
+    pub literals: Vec<Literal>,
+    score: i32,
+}
+
+/// More branches than this make a set worthless.
+const LITERALS_MAX: usize = 24;
+/// A longer literal is no rarer. Bytes.
+const TELLING_LEN_MAX: usize = 24;
+
+/// The best set of required literals, if there is any.
+pub fn required(hir: &Hir) -> Option<LiteralSet> {
+    let mut best = None;
+    walk(hir, &mut best);
+    best
+}
+
+fn offer(best: &mut Option<LiteralSet>, set: LiteralSet) {
+    if best.as_ref().is_none_or(|best| set.score > best.score) {
+        *best = Some(set);
+    }
+}
+
+fn walk(hir: &Hir, best: &mut Option<LiteralSet>) {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => {}
+        HirKind::Literal(_) | HirKind::Class(_) => run(std::slice::from_ref(&hir), best),
+        HirKind::Repetition(repetition) => {
+            if repetition.min > 0 {
+                walk(&repetition.sub, best);
+            }
+        }
+        HirKind::Capture(capture) => walk(&capture.sub, best),
+        HirKind::Concat(_) => {
+            let mut parts = Vec::new();
+            flatten(hir, &mut parts);
+            for run_of_atoms in parts.split(|part| !is_atom(part)) {
+                run(run_of_atoms, best);
+            }
+            for part in parts.iter().filter(|part| !is_atom(part)) {
+                walk(part, best);
+            }
+        }
+        HirKind::Alternation(branches) => {
+            let mut literals = Vec::new();
+            let mut score = i32::MAX;
+            for branch in branches {
+                let mut of_branch = None;
+                walk(branch, &mut of_branch);
+                let Some(set) = of_branch else { return };
+                score = score.min(set.score);
+                literals.extend(set.literals);
+            }
+            literals.sort();
+            literals.dedup();
+            if literals.len() <= LITERALS_MAX {
+                let score = score - literals.len() as i32;
+                offer(best, LiteralSet { literals, score });
+            }
+        }
+    }
+}
+
+/// The children of nested concatenations and captures, in order.
+fn flatten<'h>(hir: &'h Hir, out: &mut Vec<&'h Hir>) {
+    match hir.kind() {
+        HirKind::Concat(parts) => parts.iter().for_each(|part| flatten(part, out)),
+        HirKind::Capture(capture) => flatten(&capture.sub, out),
+        HirKind::Empty => {}
+        _ => out.push(hir),
+    }
+}
+
+fn is_atom(hir: &Hir) -> bool {
+    matches!(hir.kind(), HirKind::Literal(_)) || folded_letter(hir).is_some()
+}
+
+/// The letter of a class like `[Aa]`, in lower case.
+fn folded_letter(hir: &Hir) -> Option<u8> {
+    let HirKind::Class(class) = hir.kind() else { return None };
+    let set = class_bytes(class)?;
+    let letter = (b'a'..=b'z').find(|letter| set.contains(*letter))?;
+    (set.len() == 2 && set.contains(letter.to_ascii_uppercase())).then_some(letter)
+}
+
+/// Literals and folded letters in a row.
+fn run(atoms: &[&Hir], best: &mut Option<LiteralSet>) {
+    let mut folded = Vec::new();
+    let mut any_folded = false;
+    let mut as_written = Vec::new();
+    for atom in atoms {
+        match atom.kind() {
+            HirKind::Literal(literal) => {
+                folded.extend(literal.0.iter().map(u8::to_ascii_lowercase));
+                as_written.extend_from_slice(&literal.0);
+            }
+            _ => match folded_letter(atom) {
+                Some(letter) => {
+                    folded.push(letter);
+                    any_folded = true;
+                    exact(&std::mem::take(&mut as_written), best);
+                }
+                None => return,
+            },
+        }
+    }
+    exact(&as_written, best);
+    if any_folded && folded.len() >= 3 {
+        // A case-folding search costs more than an exact one.
+        let score = rarity(&folded) * 2 / 3;
+        offer(best, LiteralSet { literals: vec![Literal { bytes: folded, folded: true }], score });
+    }
+}
+
+fn exact(bytes: &[u8], best: &mut Option<LiteralSet>) {
+    if bytes.len() >= 2 {
+        let literal = Literal { bytes: bytes.to_vec(), folded: false };
+        offer(best, LiteralSet { literals: vec![literal], score: rarity(bytes) });
+    }
+}
+
+/// Words that stand in many lines of mail logs.
+const COMMON: [&str; 25] = [
+    " from ",
+    "from",
+    "user=",
+    "user",
+    "client=",
+    "client",
+    "connect",
+    "port",
+    "login",
+    "relay",
+    "status=",
+    "to=",
+    "from=",
+    "session",
+    "]: ",
+    ": ",
+    ", ",
+    "method=",
+    "address",
+    "mail",
+    "auth",
+    "warning: ",
+    "reject",
+    "rip=",
+    "ip=",
+];
+
+/// A guess at how seldom a literal stands in a log: its length, less where it is a common word.
+fn rarity(bytes: &[u8]) -> i32 {
+    let len = bytes.len().min(TELLING_LEN_MAX) as i32;
+    let odd =
+        bytes.iter().take(TELLING_LEN_MAX).filter(|b| b.is_ascii_uppercase() || **b == b'_').count() as i32;
+    let text = bytes.to_ascii_lowercase();
+    let text = text.trim_ascii();
+    let common = COMMON.iter().any(|word| word.trim().as_bytes() == text);
+    let score = len * 2 + odd;
+    if common { score / 3 } else { score }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hir(regex: &str) -> Hir {
+        regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build().parse(regex).unwrap()
+    }
+
+    fn literals(regex: &str) -> Vec<String> {
+        let set = required(&hir(regex)).map_or(Vec::new(), |set| set.literals);
+        set.into_iter()
+            .map(|l| format!("{}{}", if l.folded { "~" } else { "" }, String::from_utf8(l.bytes).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn the_rarest_required_literal_is_taken() {
+        assert_eq!(
+            literals(r"warning: .*\[x\]: SASL [A-Z]+ authentication failed: .*$"),
+            [" authentication failed: "]
+        );
+        assert_eq!(literals(r"(?:Invalid|Illegal) user .* from x"), ["Illegal", "Invalid"]);
+        assert_eq!(literals(r"(?i:authentication failure) for"), ["~authentication failure"]);
+        assert_eq!(literals(r"(?:abcdef)?gh"), ["gh"]);
+        assert_eq!(literals(r"(?:abcdef)+gh"), ["abcdef"]);
+        assert_eq!(literals(r"[a-z]+|x"), Vec::<String>::new());
+        assert_eq!(literals(r"x?(?P<a>abc)def[0-9]"), ["abcdef"]);
+    }
+
+    #[test]
+    fn first_bytes_go_through_what_may_be_absent() {
+        let (set, empty) = first_bytes(&hir(r"(?:a|b)?[0-9]*c"));
+        assert!(!empty && "abc059".bytes().all(|b| set.contains(b)) && !set.contains(b'd'));
+        assert!(first_bytes(&hir("a*")).1);
+        assert!(first_bytes(&hir("^(?:)$")).1);
+    }
+}

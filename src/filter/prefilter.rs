@@ -1,0 +1,493 @@
+//! Which patterns may match a line, found out at a few nanoseconds a line.
+//!
+//! A line is read as far as its program name; the name (through a cache) gives the line's *lane*: the filters
+//! that read such lines. In the lane the message's first byte gives a *bucket*: the patterns that can begin
+//! with it, for patterns are anchored at the message's start. The bucket's required literals are then searched
+//! in the message, and the patterns whose literal was seen are the candidates. Most lines of a mail log end at
+//! the first or second step without their text being looked at, however many filters there are. Lines that are
+//! no syslog lines have two lanes of their own, for filters with the frames `date` and `line`.
+//!
+//! The answer is a superset: what is not proposed here cannot match; what is proposed is then matched in
+//! earnest. Literals that overlap: a search that does not go back misses a literal that begins inside another
+//! one's occurrence, so each literal also stands for those it can hide ([`hides`]).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind, packed};
+
+use super::Filter;
+use super::frame::{self, FrameKind};
+use super::literal::{self, ByteSet, Literal};
+use super::pattern::Kind;
+
+/// Patterns of a set as bits; indices run through all filters in order, without ignoreregexes.
+#[derive(Debug)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(len: usize) -> Bits {
+        Bits(vec![0; len.div_ceil(64)])
+    }
+
+    #[inline]
+    fn set(&mut self, at: u16) {
+        self.0[usize::from(at >> 6)] |= 1 << (at & 63);
+    }
+
+    /// The lowest index not below `from`; takes nothing away.
+    #[inline]
+    fn next(&self, from: usize) -> Option<usize> {
+        let mut word = from / 64;
+        let mut bits = self.0.get(word)? & (u64::MAX << (from % 64));
+        loop {
+            if bits != 0 {
+                return Some(word * 64 + bits.trailing_zeros() as usize);
+            }
+            word += 1;
+            bits = *self.0.get(word)?;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.0.fill(0);
+    }
+}
+
+/// A pattern as the prefilter sees it.
+#[derive(Debug)]
+struct Entry {
+    filter: u16,
+    number: u16,
+    first: ByteSet,
+    may_be_empty: bool,
+    /// Empty: none known, always a candidate.
+    literals: Vec<Literal>,
+}
+
+/// The prefilter of one set of filters, with its caches.
+#[derive(Debug)]
+pub struct Prefilter {
+    filters: Vec<Arc<Filter>>,
+    entries: Vec<Entry>,
+    idents: Vec<CachedIdent>,
+    /// Lanes of syslog lines, by the filters in them. Lane 0 has none.
+    lanes: Vec<Lane>,
+    lane_of: HashMap<Vec<u16>, u16>,
+    date: Option<Lane>,
+    line: Option<Lane>,
+    has_syslog: bool,
+    bits: Bits,
+    dirty: bool,
+    /// Off: every pattern is a candidate on every line.
+    on: bool,
+}
+
+/// Distinct sets of filters that program names lead to; beyond, one lane with all filters serves.
+const LANES_MAX: usize = 1000;
+const IDENT_SLOTS: usize = 256;
+const IDENT_BYTES_MAX: usize = 30;
+
+#[derive(Debug, Clone, Copy)]
+struct CachedIdent {
+    text: [u8; IDENT_BYTES_MAX],
+    /// 0: the slot is free.
+    len: u8,
+    short: bool,
+    lane: u16,
+}
+
+impl Prefilter {
+    /// `on`: false makes every pattern a candidate on every line, for tests that compare.
+    pub fn new(filters: &[Arc<Filter>], on: bool) -> Prefilter {
+        let mut entries = Vec::new();
+        for (filter_index, filter) in filters.iter().enumerate() {
+            for (number, pattern) in filter.patterns.iter().enumerate() {
+                if pattern.kind == Kind::Ignore {
+                    break;
+                }
+                let (first, may_be_empty, literals) = match pattern.hir() {
+                    Some(hir) => {
+                        let (first, empty) = literal::first_bytes(&hir);
+                        (first, empty, literal::required(&hir).map_or(Vec::new(), |set| set.literals))
+                    }
+                    None => (ByteSet::ALL, true, Vec::new()),
+                };
+                // A pattern that can be empty begins with anything.
+                let first = if may_be_empty { ByteSet::ALL } else { first };
+                entries.push(Entry {
+                    filter: filter_index as u16,
+                    number: number as u16,
+                    first,
+                    may_be_empty,
+                    literals,
+                });
+            }
+        }
+        assert!(entries.len() < usize::from(u16::MAX), "a log has fewer than 65,535 patterns");
+        let with = |kind: FrameKind| -> Vec<u16> {
+            let fits = |(_, filter): &(usize, &Arc<Filter>)| filter.frames.contains(&kind);
+            filters.iter().enumerate().filter(fits).map(|(at, _)| at as u16).collect()
+        };
+        let lane = |kind: FrameKind| {
+            Some(with(kind)).filter(|own| !own.is_empty()).map(|own| Lane::new(&own, &entries))
+        };
+        let bits = Bits::new(entries.len());
+        Prefilter {
+            date: lane(FrameKind::Date),
+            line: lane(FrameKind::Line),
+            has_syslog: !with(FrameKind::Syslog).is_empty(),
+            lanes: vec![Lane::new(&[], &entries)],
+            lane_of: HashMap::from([(Vec::new(), 0)]),
+            idents: vec![
+                CachedIdent { text: [0; IDENT_BYTES_MAX], len: 0, short: false, lane: 0 };
+                IDENT_SLOTS
+            ],
+            filters: filters.to_vec(),
+            entries,
+            bits,
+            dirty: false,
+            on,
+        }
+    }
+
+    /// (filter, pattern in it) of pattern `index` of the set.
+    #[inline]
+    pub fn pattern(&self, index: usize) -> (usize, usize) {
+        let entry = &self.entries[index];
+        (usize::from(entry.filter), usize::from(entry.number))
+    }
+
+    /// The lowest candidate of the last line not below `from`.
+    #[inline]
+    pub fn next(&self, from: usize) -> Option<usize> {
+        self.bits.next(from)
+    }
+
+    /// Whether any pattern may match `line` (without its line end); [`Prefilter::next`] tells which.
+    #[inline]
+    pub fn candidates(&mut self, line: &[u8]) -> bool {
+        if self.dirty {
+            self.bits.clear();
+            self.dirty = false;
+        }
+        if !self.on {
+            self.bits.0.fill(u64::MAX);
+            let spare = self.bits.0.len() * 64 - self.entries.len();
+            if let Some(last) = self.bits.0.last_mut() {
+                *last >>= spare;
+            }
+            self.dirty = true;
+            return true;
+        }
+        if self.has_syslog
+            && let Some((ident, short, message)) = frame::glance_syslog(line)
+        {
+            let lane = self.lane(ident, short);
+            if lane != 0 {
+                self.dirty |= self.lanes[usize::from(lane)].search(message, &self.entries, &mut self.bits);
+            }
+        }
+        if let Some(lane) = &mut self.date
+            && let Some(message) = frame::glance_date(line)
+        {
+            self.dirty |= lane.search(message, &self.entries, &mut self.bits);
+        }
+        if let Some(lane) = &mut self.line {
+            self.dirty |= lane.search(line, &self.entries, &mut self.bits);
+        }
+        self.dirty
+    }
+
+    #[inline]
+    fn lane(&mut self, ident: &[u8], short: bool) -> u16 {
+        if ident.len() > IDENT_BYTES_MAX {
+            return self.find_lane(ident, short);
+        }
+        let slot = slot_of(ident);
+        let cached = &self.idents[slot];
+        if usize::from(cached.len) == ident.len()
+            && cached.short == short
+            && cached.text[..ident.len()] == *ident
+        {
+            return cached.lane;
+        }
+        let lane = self.find_lane(ident, short);
+        let mut text = [0; IDENT_BYTES_MAX];
+        text[..ident.len()].copy_from_slice(ident);
+        self.idents[slot] = CachedIdent { text, len: ident.len() as u8, short, lane };
+        lane
+    }
+
+    #[cold]
+    fn find_lane(&mut self, ident: &[u8], short: bool) -> u16 {
+        let reads = |filter: &Filter| {
+            filter.frames.contains(&FrameKind::Syslog)
+                && (filter.ident.is_empty() || filter.ident.iter().any(|glob| glob.fits(ident, short)))
+        };
+        let all = self.lanes.len() >= LANES_MAX;
+        let own: Vec<u16> = (0..self.filters.len() as u16)
+            .filter(|at| all || reads(&self.filters[usize::from(*at)]))
+            .collect();
+        if let Some(lane) = self.lane_of.get(&own) {
+            return *lane;
+        }
+        let lane = self.lanes.len() as u16;
+        self.lanes.push(Lane::new(&own, &self.entries));
+        self.lane_of.insert(own, lane);
+        lane
+    }
+}
+
+#[inline]
+fn slot_of(ident: &[u8]) -> usize {
+    let mut hash = ident.len() as u64;
+    for chunk in ident.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+    (hash >> 56) as usize % IDENT_SLOTS
+}
+
+/// Filters that read the same lines.
+struct Lane {
+    /// First byte of the message -> bucket. The last one is for an empty message.
+    bucket_of: Box<[u16; 257]>,
+    buckets: Vec<Bucket>,
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane").field("buckets", &self.buckets.len()).finish_non_exhaustive()
+    }
+}
+
+/// Patterns that can begin with the same byte.
+struct Bucket {
+    patterns: Vec<u16>,
+    /// Made when a line first comes here.
+    gate: Option<Box<Gate>>,
+}
+
+impl Lane {
+    fn new(filters: &[u16], entries: &[Entry]) -> Lane {
+        let mut lane = Lane {
+            bucket_of: Box::new([0; 257]),
+            buckets: vec![Bucket { patterns: Vec::new(), gate: None }],
+        };
+        let mut known: HashMap<Vec<u16>, u16> = HashMap::from([(Vec::new(), 0)]);
+        for at in 0..257usize {
+            let begins = |entry: &Entry| match u8::try_from(at) {
+                Ok(byte) => entry.first.contains(byte),
+                Err(_) => entry.may_be_empty,
+            };
+            let patterns: Vec<u16> = (0..entries.len() as u16)
+                .filter(|index| {
+                    let entry = &entries[usize::from(*index)];
+                    filters.contains(&entry.filter) && begins(entry)
+                })
+                .collect();
+            lane.bucket_of[at] = *known.entry(patterns).or_insert_with_key(|patterns| {
+                lane.buckets.push(Bucket { patterns: patterns.clone(), gate: None });
+                lane.buckets.len() as u16 - 1
+            });
+        }
+        lane
+    }
+
+    #[inline]
+    fn search(&mut self, message: &[u8], entries: &[Entry], bits: &mut Bits) -> bool {
+        let first = message.first().map_or(256, |byte| usize::from(*byte));
+        let bucket = self.bucket_of[first];
+        if bucket == 0 {
+            return false;
+        }
+        let bucket = &mut self.buckets[usize::from(bucket)];
+        let gate = match &bucket.gate {
+            Some(gate) => gate,
+            None => bucket.gate.insert(Box::new(Gate::new(&bucket.patterns, entries))),
+        };
+        gate.search(message, bits)
+    }
+}
+
+/// The literals of a bucket.
+struct Gate {
+    /// Patterns without a required literal.
+    always: Vec<u16>,
+    exact: Option<Searcher>,
+    folded: Option<Searcher>,
+}
+
+struct Searcher {
+    engine: Engine,
+    /// Literal -> patterns that it, or one that it can hide, stands for.
+    patterns: Vec<Box<[u16]>>,
+}
+
+enum Engine {
+    One(Box<memchr::memmem::Finder<'static>>, usize),
+    Packed(packed::Searcher),
+    Automaton(AhoCorasick),
+}
+
+impl Gate {
+    fn new(patterns: &[u16], entries: &[Entry]) -> Gate {
+        let literals = |folded: bool| {
+            let mut of: Vec<(Vec<u8>, Vec<u16>)> = Vec::new();
+            for pattern in patterns {
+                for literal in &entries[usize::from(*pattern)].literals {
+                    if literal.folded != folded {
+                        continue;
+                    }
+                    match of.iter_mut().find(|(bytes, _)| *bytes == literal.bytes) {
+                        Some((_, own)) => own.push(*pattern),
+                        None => of.push((literal.bytes.clone(), vec![*pattern])),
+                    }
+                }
+            }
+            of
+        };
+        let always = patterns.iter().copied().filter(|at| entries[usize::from(*at)].literals.is_empty());
+        Gate {
+            always: always.collect(),
+            exact: Searcher::new(&literals(false), false),
+            folded: Searcher::new(&literals(true), true),
+        }
+    }
+
+    #[inline]
+    fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
+        self.always.iter().for_each(|at| bits.set(*at));
+        let mut any = !self.always.is_empty();
+        if let Some(searcher) = &self.exact {
+            any |= searcher.search(message, bits);
+        }
+        if let Some(searcher) = &self.folded {
+            any |= searcher.search(message, bits);
+        }
+        any
+    }
+}
+
+/// Above this many literals the packed searcher and its few buckets are slower than an automaton.
+const PACKED_MAX: usize = 64;
+
+impl Searcher {
+    fn new(literals: &[(Vec<u8>, Vec<u16>)], folded: bool) -> Option<Searcher> {
+        if literals.is_empty() {
+            return None;
+        }
+        let patterns = literals
+            .iter()
+            .map(|(bytes, own)| {
+                let hidden = literals.iter().filter(|(other, _)| other != bytes && hides(bytes, other));
+                let mut all: Vec<u16> = own.iter().chain(hidden.flat_map(|(_, own)| own)).copied().collect();
+                all.sort_unstable();
+                all.dedup();
+                all.into()
+            })
+            .collect();
+        let texts = || literals.iter().map(|(bytes, _)| bytes);
+        let packed = || {
+            let mut builder = packed::Config::new().match_kind(packed::MatchKind::LeftmostFirst).builder();
+            builder.extend(texts()).build().map(Engine::Packed)
+        };
+        let engine = match literals {
+            [(one, _)] if !folded => {
+                Some(Engine::One(Box::new(memchr::memmem::Finder::new(one).into_owned()), one.len()))
+            }
+            _ if !folded && literals.len() <= PACKED_MAX => packed(),
+            _ => None,
+        };
+        let engine = engine.or_else(|| {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostFirst)
+                .ascii_case_insensitive(folded)
+                .kind(Some(AhoCorasickKind::DFA))
+                .build(texts())
+                .map(Engine::Automaton)
+                .ok()
+        })?;
+        Some(Searcher { engine, patterns })
+    }
+
+    #[inline]
+    fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
+        let mut any = false;
+        let mut seen = |literal: usize| {
+            self.patterns[literal].iter().for_each(|at| bits.set(*at));
+            any = true;
+        };
+        match &self.engine {
+            Engine::One(finder, len) => {
+                if message.len() >= *len && finder.find(message).is_some() {
+                    seen(0);
+                }
+            }
+            Engine::Packed(searcher) => {
+                searcher.find_iter(message).for_each(|found| seen(found.pattern().as_usize()));
+            }
+            Engine::Automaton(automaton) => {
+                automaton.find_iter(message).for_each(|found| seen(found.pattern().as_usize()));
+            }
+        }
+        any
+    }
+}
+
+/// Whether an occurrence of `a`, once found, can keep an occurrence of `b` from being found: `b` begins inside
+/// it. (One that begins before it is found first.)
+fn hides(a: &[u8], b: &[u8]) -> bool {
+    (0..a.len()).any(|at| {
+        let shared = (a.len() - at).min(b.len());
+        a[at..at + shared] == b[..shared]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_stands_for_those_it_can_hide() {
+        assert!(hides(b"abcd", b"cde"));
+        assert!(hides(b"abcd", b"bc"));
+        assert!(hides(b"abc", b"abcd"));
+        assert!(hides(b"abcd", b"abc"));
+        assert!(!hides(b"abcd", b"xab"));
+        assert!(!hides(b"abcd", b"ac"));
+    }
+
+    fn found(toml: &str, line: &str) -> Vec<String> {
+        let filter = Arc::new(Filter::from_toml("x", toml, "x").unwrap());
+        let mut prefilter = Prefilter::new(&[Arc::clone(&filter)], true);
+        let any = prefilter.candidates(line.as_bytes());
+        let mut at = 0;
+        let mut texts = Vec::new();
+        while let Some(index) = prefilter.next(at) {
+            texts.push(filter.patterns[prefilter.pattern(index).1].text.clone());
+            at = index + 1;
+        }
+        assert_eq!(any, !texts.is_empty());
+        texts
+    }
+
+    #[test]
+    fn overlapping_literals_hide_nothing() {
+        let toml = "failregex = ['.*abcde', '.*cdefg', '.*efghij']";
+        let line = "Jun  1 06:27:45 mail x[1]: abcdefghij";
+        assert_eq!(found(toml, line), [".*abcde", ".*cdefg", ".*efghij"]);
+    }
+
+    #[test]
+    fn a_foreign_program_and_a_foreign_beginning_propose_nothing() {
+        let toml = "ident = ['sshd']\nfailregex = ['Failed .* from x', '[a-f]+ failed']";
+        assert_eq!(found(toml, "Jun  1 06:27:45 mail sshd[1]: Failed abc from x").len(), 1);
+        assert_eq!(found(toml, "Jun  1 06:27:45 mail sshd[1]: abc failed").len(), 1);
+        assert!(found(toml, "Jun  1 06:27:45 mail imap[1]: Failed abc from x").is_empty());
+        assert!(found(toml, "Jun  1 06:27:45 mail sshd[1]: zfailed").is_empty());
+        assert!(found(toml, "Failed abc from x").is_empty());
+    }
+}
