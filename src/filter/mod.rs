@@ -10,6 +10,7 @@ pub mod load;
 pub mod pattern;
 pub mod peer;
 pub mod prefilter;
+pub mod program;
 pub mod samples;
 pub mod session;
 pub mod set;

@@ -11,6 +11,7 @@ use regex_automata::{Anchored, Input};
 use regex_syntax::hir::Hir;
 
 use super::compile::{Expanded, Tag};
+use super::program::{Outcome, Program, ProgramCache};
 
 /// What a match means. In the order in which the patterns of a filter are tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -52,7 +53,7 @@ pub struct Pattern {
     pub groups: Vec<(usize, Tag)>,
     /// Where it stands, `filters/x.toml:12:5`.
     pub place: String,
-    matcher: OnceLock<Option<Matcher>>,
+    matcher: OnceLock<Matcher>,
 }
 
 /// NFA size beyond which a pattern is refused. Bytes.
@@ -62,16 +63,24 @@ const ONE_PASS_BYTES_MAX: usize = 256 << 10;
 /// Visited bits of the backtracker; longer lines go to the PikeVM. Bytes.
 const BACKTRACK_BYTES_MAX: usize = 256 << 10;
 
+/// How a pattern is matched: by its program, and where that has none or gives up, by a linear engine.
 #[derive(Debug)]
-enum Matcher {
+struct Matcher {
+    program: Option<Program>,
+    linear: OnceLock<Option<Linear>>,
+}
+
+#[derive(Debug)]
+enum Linear {
     /// One path only: captures at automaton speed.
     OnePass(onepass::DFA),
-    Backtrack(BoundedBacktracker, PikeVM),
+    Backtrack(Box<(BoundedBacktracker, PikeVM)>),
 }
 
 /// Reusable memory of all patterns' searches.
 #[derive(Debug, Default)]
 pub struct MatchCache {
+    program: ProgramCache,
     one_pass: Option<onepass::Cache>,
     backtrack: Option<backtrack::Cache>,
     pike: Option<pikevm::Cache>,
@@ -116,12 +125,12 @@ impl Pattern {
         self.groups.iter().any(|(_, known)| known == tag)
     }
 
-    /// Builds the automaton now.
+    /// Builds the automata now.
     ///
     /// # Errors
     /// The pattern is too big.
     pub fn build(&self) -> Result<(), String> {
-        match self.matcher() {
+        match self.linear() {
             Some(_) => Ok(()),
             None => {
                 Err("the pattern is too big when compiled (2 MiB); counted repetitions multiply".to_owned())
@@ -129,14 +138,34 @@ impl Pattern {
         }
     }
 
-    fn matcher(&self) -> Option<&Matcher> {
-        self.matcher.get_or_init(|| self.hir().and_then(|hir| Matcher::new(&hir))).as_ref()
+    fn matcher(&self) -> &Matcher {
+        self.matcher.get_or_init(|| {
+            let groups: Vec<usize> = self.groups.iter().map(|(group, _)| *group).collect();
+            let program = self.hir().and_then(|hir| Program::new(&hir, &groups));
+            Matcher { program, linear: OnceLock::new() }
+        })
+    }
+
+    fn linear(&self) -> Option<&Linear> {
+        self.matcher().linear.get_or_init(|| self.hir().and_then(|hir| Linear::new(&hir))).as_ref()
     }
 
     /// Whether the pattern fits `message` from its start; groups are then in `cache`.
     #[inline]
     pub fn matches(&self, cache: &mut MatchCache, message: &[u8]) -> bool {
-        self.matcher().is_some_and(|matcher| matcher.matches(cache, message))
+        if let Some(program) = &self.matcher().program {
+            match program.run(&mut cache.program, message, &mut cache.slots) {
+                Outcome::Match => return true,
+                Outcome::NoMatch => return false,
+                Outcome::Costly => {}
+            }
+        }
+        self.matches_linear(cache, message)
+    }
+
+    /// The same by the linear engine alone.
+    pub fn matches_linear(&self, cache: &mut MatchCache, message: &[u8]) -> bool {
+        self.linear().is_some_and(|linear| linear.matches(cache, message))
     }
 
     /// Ranges of all tagged groups that took part, after [`Pattern::matches`] said yes.
@@ -145,8 +174,8 @@ impl Pattern {
     }
 }
 
-impl Matcher {
-    fn new(hir: &Hir) -> Option<Matcher> {
+impl Linear {
+    fn new(hir: &Hir) -> Option<Linear> {
         let config = thompson::Config::new()
             .utf8(false)
             .nfa_size_limit(Some(NFA_BYTES_MAX))
@@ -156,21 +185,21 @@ impl Matcher {
             .configure(onepass::Config::new().size_limit(Some(ONE_PASS_BYTES_MAX)))
             .build_from_nfa(nfa.clone());
         if let Ok(dfa) = one_pass {
-            return Some(Matcher::OnePass(dfa));
+            return Some(Linear::OnePass(dfa));
         }
         let backtracker = BoundedBacktracker::builder()
             .configure(backtrack::Config::new().visited_capacity(BACKTRACK_BYTES_MAX))
             .build_from_nfa(nfa.clone())
             .ok()?;
         let pike = PikeVM::builder().build_from_nfa(nfa).ok()?;
-        Some(Matcher::Backtrack(backtracker, pike))
+        Some(Linear::Backtrack(Box::new((backtracker, pike))))
     }
 
     fn matches(&self, cache: &mut MatchCache, message: &[u8]) -> bool {
         let input = Input::new(message).anchored(Anchored::Yes);
         let slots = &mut cache.slots;
         match self {
-            Matcher::OnePass(dfa) => {
+            Linear::OnePass(dfa) => {
                 slots.clear();
                 slots.resize(dfa.get_nfa().group_info().slot_len(), None);
                 let cache = match &mut cache.one_pass {
@@ -182,7 +211,8 @@ impl Matcher {
                 };
                 matches!(dfa.try_search_slots(cache, &input, slots), Ok(Some(_)))
             }
-            Matcher::Backtrack(backtracker, pike) => {
+            Linear::Backtrack(engines) => {
+                let (backtracker, pike) = &**engines;
                 slots.clear();
                 slots.resize(backtracker.get_nfa().group_info().slot_len(), None);
                 if message.len() <= backtracker.max_haystack_len() {
