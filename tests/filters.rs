@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portero::config::report::SourceText;
+use portero::filter::pattern::MatchCache;
 use portero::filter::peer::TrustedProxies;
 use portero::filter::samples::{self, Expect, Sample};
 use portero::filter::{Context, Filter, FilterSet, FilterSpec, FilterState, Kind, Outcome, load};
@@ -228,4 +229,117 @@ fn every_filter_finds_what_its_samples_say() {
         failed += faults.len();
     }
     assert_eq!(failed, 0, "{failed} faults, see above");
+}
+
+/// The lines that the tests have: the samples', and the shared corpus where it is there.
+fn lines() -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    for (name, _) in filters() {
+        found.extend(samples_of(&name).unwrap_or_default().into_iter().map(|sample| sample.line));
+    }
+    let shared = std::env::var_os("PORTERO_SHARED").map(PathBuf::from);
+    let shared = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
+    for folder in ["corpus/mail", "corpus/mail/real", "corpus/mail/formats"] {
+        for entry in std::fs::read_dir(shared.join(folder)).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "log") {
+                let text = std::fs::read(entry.path()).unwrap();
+                found.extend(text.split(|b| *b == b'\n').map(<[u8]>::to_vec));
+            }
+        }
+    }
+    found
+}
+
+/// Everything that comes out of `block`, as text.
+fn attempts(set: &FilterSet, block: &[u8]) -> Vec<String> {
+    let mut state = FilterState::default();
+    let mut found = Vec::new();
+    set.scan(&mut state, Timestamp::from_secs(1_798_700_000), block, &mut |attempt| {
+        found.push(format!("{attempt:?}"));
+    });
+    found
+}
+
+/// Small changes at random places, and pieces of one line put into another.
+fn mutate(lines: &[Vec<u8>], seed: &mut u64) -> Vec<u8> {
+    let mut random = |below: usize| {
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*seed >> 33) as usize % below.max(1)
+    };
+    let mut line = lines[random(lines.len())].clone();
+    for _ in 0..random(4) {
+        let at = random(line.len() + 1);
+        match random(5) {
+            0 => line.truncate(at),
+            1 => line.insert(at, b" :[]<>,=\"\\\r\0x1A"[random(15)]),
+            2 if at < line.len() => {
+                line.remove(at);
+            }
+            3 => {
+                let other = &lines[random(lines.len())];
+                let from = random(other.len() + 1);
+                let to = from + random(other.len() - from + 1);
+                line.splice(at..at, other[from..to].iter().copied());
+            }
+            _ if at < line.len() => line[at] = line[at].wrapping_add(1),
+            _ => {}
+        }
+    }
+    line.retain(|b| *b != b'\n');
+    line
+}
+
+#[test]
+fn the_prefilter_changes_no_result() {
+    let mut sets = Vec::new();
+    let mut all = Vec::new();
+    for (name, source) in filters() {
+        for mode in std::iter::once(load::NORMAL.to_owned()).chain(load::modes(source.text())) {
+            all.push(in_mode(&name, &source, &mode).unwrap());
+        }
+    }
+    let context = Context {
+        timezone: chrono_tz::Tz::UTC,
+        year: Some(2026),
+        trusted_proxies: TrustedProxies::private(),
+        sessions_max: 1000,
+    };
+    sets.push((FilterSet::new(all.clone(), context.clone()), FilterSet::without_prefilter(all, context)));
+    let lines = lines();
+    if lines.is_empty() {
+        return;
+    }
+    let mut seed = 7;
+    let changed: Vec<Vec<u8>> = (0..3000).map(|_| mutate(&lines, &mut seed)).collect();
+    let step = (lines.len() / 3000).max(1);
+    for (with, without) in &sets {
+        for line in lines.iter().step_by(step).chain(&changed) {
+            let block = [line.as_slice(), b"\n"].concat();
+            assert_eq!(attempts(with, &block), attempts(without, &block), "{}", escape(line));
+        }
+    }
+}
+
+#[test]
+fn the_program_matches_as_the_linear_engine_does() {
+    let lines = lines();
+    let mut seed = 11;
+    let mut changed: Vec<Vec<u8>> = (0..400).map(|_| mutate(&lines, &mut seed)).collect();
+    let step = (lines.len() / 400).max(1);
+    changed.extend(lines.iter().step_by(step).cloned());
+    let (mut a, mut b) = (MatchCache::default(), MatchCache::default());
+    for (name, source) in filters() {
+        for mode in std::iter::once(load::NORMAL.to_owned()).chain(load::modes(source.text())) {
+            let filter = in_mode(&name, &source, &mode).unwrap();
+            let own = samples_of(&name).unwrap_or_default();
+            for line in own.iter().map(|sample| &sample.line).chain(&changed) {
+                let Some(framed) = filter.frame(line) else { continue };
+                for pattern in &filter.patterns {
+                    let fast = pattern.matches(&mut a, framed.message).then(|| pattern.captured(&a));
+                    let slow = pattern.matches_linear(&mut b, framed.message).then(|| pattern.captured(&b));
+                    assert_eq!(fast, slow, "{} on {}", pattern.text, escape(line));
+                }
+            }
+        }
+    }
 }

@@ -244,7 +244,7 @@ pub(super) fn glance_syslog(line: &[u8]) -> Option<(&[u8], bool, &[u8])> {
         && let Some(space) = memchr::memchr(b' ', rest)
         && space > 0
         && rest[space - 1] != b':'
-        && let Some((ident, rest)) = ident(&rest[space + 1..])
+        && let Some((ident, _, rest)) = ident(&rest[space + 1..])
         && let [b' ', first, ..] = rest
         && !matches!(first, b' ' | b'[' | b'm')
     {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_spanned::Spanned;
 
-use super::compile;
+use super::compile::{self, Tag};
 use super::frame::{FrameKind, IdentGlob};
 use super::pattern::{Kind, Pattern};
 use super::session::filter_key;
@@ -161,7 +161,9 @@ impl Loader<'_> {
         if !patterns.iter().any(|pattern| matches!(pattern.kind, Kind::Fail | Kind::Success)) {
             return Err(self.sources[0].error_in_whole("the filter has neither failregex nor successregex"));
         }
+        let joins = patterns.iter().any(|pattern| pattern.has(&Tag::Companion) || pattern.has(&Tag::Same));
         Ok(Filter {
+            joins,
             name: self.spec.name.clone(),
             mode: mode.to_owned(),
             key: filter_key(&self.spec.name),

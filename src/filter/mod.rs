@@ -78,6 +78,8 @@ pub struct Filter {
     pub ident: Vec<IdentGlob>,
     /// Attempts count only where the line's own peer is a trusted proxy.
     pub trusted_only: bool,
+    /// Some pattern tells whether a failure of its session was counted already, so it is to be remembered.
+    joins: bool,
     /// The admin takes the blame for patterns that a client can fool.
     pub allow_unsafe: bool,
     /// Fail, success, note, forget, ignore, in this order.

@@ -247,10 +247,9 @@ impl Scan<'_, '_> {
         {
             times = times.saturating_sub(1);
         }
-        let settles = |pattern: &Pattern| pattern.has(&Tag::Companion) || pattern.has(&Tag::Same);
         if let Some(id) = found.session
             && outcome == Outcome::Failure
-            && filter.patterns.iter().any(settles)
+            && filter.joins
         {
             self.state.counted(filter.key, id, at, self.context.sessions_max);
         }
