@@ -71,6 +71,11 @@ impl Enforcer {
         std::mem::take(&mut self.found)
     }
 
+    /// Bans found in the kernel that nothing explained so far.
+    pub fn found(&self) -> &[KernelBan] {
+        &self.found
+    }
+
     /// Forgets a found ban: its record turned up.
     pub fn explained(&mut self, jail: &JailName, target: Net) {
         self.found.retain(|ban| ban.jail != *jail || ban.target != target);

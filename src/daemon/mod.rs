@@ -8,10 +8,10 @@
 pub mod cli;
 
 mod desk;
-mod enforcer;
+pub mod enforcer;
 mod engine;
 mod names;
-mod recorder;
+pub mod recorder;
 pub mod reload;
 mod requests;
 mod surroundings;

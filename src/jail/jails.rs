@@ -11,6 +11,7 @@ use super::keymap::Key;
 use super::nets::NetSet;
 use super::random::Random;
 use super::track::Tracked;
+use super::window::Ripe;
 use super::{
     Action, AllowEntry, Ban, Cause, GraceEntry, GraceTarget, JailCounts, JailId, JailName, JailSettings,
     Origin, Seen,
@@ -195,7 +196,10 @@ impl Jails {
         } else {
             self.jail_mut(jail).counts.tracked += self.tracked.len() - known_before;
         }
-        if ripe { self.ban_by_rule(now, at, key, out) } else { Seen::Counted }
+        match ripe {
+            Some(ripe) => self.ban_by_rule(now, key, ripe, out),
+            None => Seen::Counted,
+        }
     }
 
     /// Whether failures of `host` do not count in `jail`: ignored, never banned, allowed, under grace.
@@ -279,12 +283,9 @@ impl Jails {
         settings.bantime_longest().end(at.plus(settings.findtime)).is_some_and(|end| end <= now)
     }
 
-    fn ban_by_rule(&mut self, now: Timestamp, at: Timestamp, key: Key, out: &mut Vec<Action>) -> Seen {
-        let (failures, last) =
-            self.tracked.get(key).map_or((1, at), |window| (window.len() as u32, window.last()));
-        // A late line of another log may complete a window whose newest failure is known already.
-        let last = if last.since(at) <= self.jail(key.jail).settings.findtime { last.max(at) } else { at };
-        let earlier = self.earlier(key, at);
+    fn ban_by_rule(&mut self, now: Timestamp, key: Key, ripe: Ripe, out: &mut Vec<Action>) -> Seen {
+        let Ripe { last, failures } = ripe;
+        let earlier = self.earlier(key, last);
         let settings = &self.jails[usize::from(key.jail.0)].settings;
         let span = bantime::length(settings.bantime, &settings.increment, earlier, &mut self.random);
         let until = span.end(last);
@@ -303,7 +304,7 @@ impl Jails {
         self.forget_window(key);
         let mut held = Held::new(last, until, now, Origin::Jail);
         held.failures = failures;
-        out.push(Action::Ban(self.put_ban(key, held, at)));
+        out.push(Action::Ban(self.put_ban(key, held, last)));
         Seen::Banned
     }
 

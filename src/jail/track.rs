@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::keymap::{Key, KeyMap};
 use super::random::Random;
-use super::window::Window;
+use super::window::{Ripe, Window};
 use crate::addr::Net;
 use crate::time::Timestamp;
 
@@ -74,7 +74,7 @@ impl Tracked {
         self.map.of_net(net).map(|at| (self.map.at(at).key, &self.map.at(at).value))
     }
 
-    /// Counts `times` failures of `key`. True: ripe for a ban, see [`Window::push`]. A key that had to go for
+    /// Counts `times` failures of `key`; the answer is [`Window::push`]'s. A key that had to go for
     /// this one is pushed to `evicted`.
     pub fn push(
         &mut self,
@@ -84,14 +84,16 @@ impl Tracked {
         (maxretry, findtime): (u32, Duration),
         random: &mut Random,
         evicted: &mut Option<Key>,
-    ) -> bool {
+    ) -> Option<Ripe> {
         let (index, ripe) = match self.map.find(key) {
             Some(index) => (index, self.map.at_mut(index).value.push(at, times, maxretry, findtime)),
             None => {
                 *evicted = self.make_room(random);
                 let mut window = Window::new(at);
-                let ripe =
-                    if times > 1 { window.push(at, times - 1, maxretry, findtime) } else { maxretry <= 1 };
+                let ripe = match times {
+                    0 | 1 => (maxretry <= 1).then_some(Ripe { last: at, failures: 1 }),
+                    times => window.push(at, times - 1, maxretry, findtime),
+                };
                 (self.map.insert(key, window), ripe)
             }
         };

@@ -22,6 +22,15 @@ pub(super) struct Window {
     rest: Rest,
 }
 
+/// Failures enough for a ban.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ripe {
+    /// The last of them: the ban counts from here.
+    pub last: Timestamp,
+    /// How many there are within findtime before it; at least maxretry.
+    pub failures: u32,
+}
+
 /// The failures after the first, milliseconds after it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Rest {
@@ -57,11 +66,11 @@ impl Window {
         })
     }
 
-    /// Adds `times` failures at `at`. True: `maxretry` of them, among them the new ones, lie within `findtime`.
+    /// Adds `times` failures at `at`. Ripe: `maxretry` of them, among them a new one, lie within `findtime`.
     ///
     /// Keeps no more than can still matter: what is more than `findtime` older than the newest goes once
     /// something newer comes, and never more than twice `maxretry` stay.
-    pub fn push(&mut self, at: Timestamp, times: u32, maxretry: u32, findtime: Duration) -> bool {
+    pub fn push(&mut self, at: Timestamp, times: u32, maxretry: u32, findtime: Duration) -> Option<Ripe> {
         let at = millis(at);
         let maxretry = (maxretry.max(1)) as usize;
         let findtime = i64::try_from(findtime.as_millis()).unwrap_or(i64::MAX);
@@ -73,7 +82,12 @@ impl Window {
         stamps.insert_many(place, std::iter::repeat_n(at, times));
         let ripe = stamps
             .windows(maxretry)
-            .any(|run| run[0] <= at && at <= run[maxretry - 1] && run[maxretry - 1] - run[0] <= findtime);
+            .rfind(|run| run[0] <= at && at <= run[maxretry - 1] && run[maxretry - 1] - run[0] <= findtime);
+        let ripe = ripe.map(|run| {
+            let last = run[maxretry - 1];
+            let within = |stamp: &&i64| **stamp <= last && last - **stamp <= findtime;
+            Ripe { last: timestamp(last), failures: stamps.iter().filter(within).count() as u32 }
+        });
         if newest {
             let stale = stamps.partition_point(|stamp| at.saturating_sub(*stamp) > findtime);
             stamps.drain(..stale);
@@ -215,7 +229,7 @@ mod tests {
     fn first_ripe(maxretry: u32, times: &[f64]) -> Option<usize> {
         let mut window: Option<Window> = None;
         times.iter().position(|time| match &mut window {
-            Some(window) => window.push(at(*time), 1, maxretry, FINDTIME),
+            Some(window) => window.push(at(*time), 1, maxretry, FINDTIME).is_some(),
             None => {
                 window = Some(Window::new(at(*time)));
                 maxretry == 1
@@ -269,12 +283,27 @@ mod tests {
     }
 
     #[test]
+    fn a_late_failure_makes_a_ban_as_of_the_run_it_completes() {
+        let mut window = Window::new(at(0.0));
+        for time in [100.0, 700.0, 750.0] {
+            window.push(at(time), 1, 3, FINDTIME);
+        }
+        // 100 and 700 and 750 are more than findtime apart; 150 completes 100 to 700, and 150 to 750.
+        assert_eq!(window.push(at(160.0), 1, 3, FINDTIME), Some(Ripe { last: at(750.0), failures: 3 }));
+        let mut window = Window::new(at(0.0));
+        for time in [1.0, 601.5] {
+            window.push(at(time), 1, 3, FINDTIME);
+        }
+        assert_eq!(window.push(at(2.0), 1, 3, Duration::from_secs(5)), None);
+    }
+
+    #[test]
     fn repeated_n_times_counts_n() {
         let mut window = Window::new(at(0.0));
-        assert!(!window.push(at(1.0), 3, 5, FINDTIME));
-        assert!(window.push(at(2.0), 1, 5, FINDTIME));
+        assert_eq!(window.push(at(1.0), 3, 5, FINDTIME), None);
+        assert_eq!(window.push(at(2.0), 1, 5, FINDTIME), Some(Ripe { last: at(2.0), failures: 5 }));
         let mut window = Window::new(at(0.0));
-        assert!(window.push(at(1.0), u32::MAX, 5, FINDTIME));
+        assert!(window.push(at(1.0), u32::MAX, 5, FINDTIME).is_some());
         assert!(window.len() <= 10);
     }
 
@@ -294,10 +323,10 @@ mod tests {
         let year = Duration::from_secs(400 * 86_400);
         let mut window = Window::new(at(0.0));
         for n in 1..99 {
-            assert!(!window.push(at(f64::from(n) * 86_400.0 * 4.0), 1, 100, year));
+            assert_eq!(window.push(at(f64::from(n) * 86_400.0 * 4.0), 1, 100, year), None);
         }
         assert_eq!((window.len(), window.first(), window.last()), (99, at(0.0), at(98.0 * 345_600.0)));
-        assert!(window.push(at(98.0 * 345_600.0), 1, 100, year));
+        assert!(window.push(at(98.0 * 345_600.0), 1, 100, year).is_some());
     }
 
     #[test]
