@@ -7,6 +7,6 @@ mod filters;
 mod footprint;
 mod guard;
 mod rig;
-mod store;
 mod sim;
+mod store;
 mod tidy;

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use crate::addr::Net;
 use crate::firewall::{Firewall, FirewallError, KernelBan, Plan, Ports, Refused};
 use crate::jail::{JailName, Jails};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// After a refusal the firewall is tried again so much later, twice as much each time up to the second.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -18,8 +18,10 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 pub struct Enforcer {
     firewall: Box<dyn Firewall>,
     plan: Plan,
-    /// Bans found in the kernel at start that no record explains; kept until every log was caught up with.
+    /// Bans found in the kernel at start that no record explains, as of `found_at`; kept until every log was caught
+    /// up with.
     found: Vec<KernelBan>,
+    found_at: Timestamp,
     /// What is wrong, for `status`; `None`: in step.
     problem: Option<String>,
     /// When to try again, and the wait after that one.
@@ -45,7 +47,7 @@ impl Enforcer {
         };
         let found: Vec<KernelBan> =
             held.into_iter().filter(|ban| !known(ban) && unrecorded(&ban.jail, ban.target)).collect();
-        let mut enforcer = Enforcer { firewall, plan, found, problem: None, retry: None };
+        let mut enforcer = Enforcer { firewall, plan, found, found_at: now, problem: None, retry: None };
         enforcer.restore(jails, now);
         Ok(enforcer)
     }
@@ -66,9 +68,11 @@ impl Enforcer {
         &self.plan
     }
 
-    /// Bans found in the kernel that nothing explained; they are left to the caller.
-    pub fn take_found(&mut self) -> Vec<KernelBan> {
-        std::mem::take(&mut self.found)
+    /// Bans found in the kernel that nothing explained, with what is left of them by now; they are left to the
+    /// caller.
+    pub fn take_found(&mut self, now: Timestamp) -> Vec<KernelBan> {
+        let found = std::mem::take(&mut self.found);
+        found.iter().filter_map(|ban| aged(ban, self.found_at, now)).collect()
     }
 
     /// Bans found in the kernel that nothing explained so far.
@@ -144,7 +148,8 @@ impl Enforcer {
         let bans = jails
             .bans()
             .filter_map(|ban| Some(KernelBan { left: ban.left(now)?, jail: ban.jail, target: ban.target }));
-        let mut bans = bans.chain(self.found.iter().cloned());
+        let found = self.found.iter().filter_map(|ban| aged(ban, self.found_at, now));
+        let mut bans = bans.chain(found);
         match self.firewall.replace_all(&self.plan, &mut bans) {
             Ok(refused) => {
                 drop(bans);
@@ -222,4 +227,14 @@ impl Enforcer {
         let wait = self.retry.map_or(RETRY_FIRST, |(_, wait)| (wait * 2).min(RETRY_MAX));
         self.retry = Some((now.plus(wait), wait));
     }
+}
+
+/// What `ban`, read at `then`, is at `now`; `None` once it is over.
+fn aged(ban: &KernelBan, then: Timestamp, now: Timestamp) -> Option<KernelBan> {
+    let left = match ban.left.end(then) {
+        None => Span::Forever,
+        Some(end) if end > now => Span::For(end.since(now)),
+        Some(_) => return None,
+    };
+    Some(KernelBan { left, ..ban.clone() })
 }

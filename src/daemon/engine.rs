@@ -346,7 +346,7 @@ impl Engine {
     /// Every log was read to its end: bans found in the kernel that nothing explained are taken over.
     fn on_caught_up(&mut self, now: Timestamp) {
         self.caught_up = true;
-        let found = self.enforcer.take_found();
+        let found = self.enforcer.take_found(now);
         if found.is_empty() {
             return;
         }

@@ -118,6 +118,12 @@ impl Firewall for Kernel {
         Ok(Vec::new())
     }
 
+    fn holds(&mut self, jail: &JailName, target: Net) -> Result<bool, FirewallError> {
+        let mut sets = self.sets();
+        sets.expire();
+        Ok(sets.elements.contains_key(&(jail.clone(), target)))
+    }
+
     fn cut(&mut self, _: &[(Net, Ports)]) -> Result<usize, FirewallError> {
         Ok(0)
     }

@@ -290,7 +290,7 @@ impl World {
 
     /// Bans found in the kernel that no line explained.
     fn take_over(&mut self) {
-        for KernelBan { jail, target, left } in self.daemon.enforcer.take_found() {
+        for KernelBan { jail, target, left } in self.daemon.enforcer.take_found(self.now) {
             let ban = Ban {
                 jail,
                 target,
