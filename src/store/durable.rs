@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::aging::Due;
 use super::evidence::{self, Evidence};
+use super::index::ended_key;
 use super::journal::{Journal, JournalSettings};
 use super::lock::Lock;
 use super::lookup::Place;
@@ -15,9 +16,12 @@ use super::sled::{self, Cache, Failure};
 use super::state::{Names, ban_key, key_of, read_state, value_of};
 use super::{AccountRecord, HostRecord, Store, StoreError};
 use crate::addr::{Host, Net};
-use crate::jail::Ban;
+use crate::jail::{Ban, JailName};
 use crate::limits::Limits;
 use crate::time::Timestamp;
+
+/// Bans and unbans of a target looked at to find the one that ends. Records.
+const EARLIER_LOOKED_AT: usize = 64;
 
 /// Bans carried over from a segment that goes are written in frames of this size. Changes.
 const CARRY_CHANGES: usize = 4096;
@@ -32,6 +36,7 @@ pub struct DiskStore {
     notices: Vec<String>,
     /// For the name of a database that is set aside.
     opened: Timestamp,
+    trimmed: bool,
     _lock: Lock,
 }
 
@@ -53,6 +58,8 @@ impl DiskStore {
             .create(dir)
             .map_err(|source| StoreError::io("make", dir, source))?;
         let lock = Lock::take(dir)?;
+        // Before sled makes its tables: those are to be given back.
+        crate::sys::memory::map_large_blocks();
         let journal = Journal::open(&dir.join("journal"), settings)?;
         let mut store = DiskStore {
             dir: dir.to_owned(),
@@ -61,6 +68,7 @@ impl DiskStore {
             cache: None,
             notices: Vec::new(),
             opened: now,
+            trimmed: false,
             _lock: lock,
         };
         if let Err(error) = store.open_cache() {
@@ -139,7 +147,7 @@ impl DiskStore {
     }
 
     /// Completes unbans with the ban that ends, so that the history can be read without searching for it.
-    fn complete(&self, frames: &mut [Frame]) {
+    fn complete(&mut self, frames: &mut [Frame]) {
         if !frames.iter().any(|frame| frame.changes.iter().any(|change| matches!(change, Change::Unban(_)))) {
             return;
         }
@@ -151,12 +159,32 @@ impl DiskStore {
                 }
                 Change::Unban(unban) if unban.ban.is_none() => {
                     let known = fresh.remove(&ban_key(&unban.jail, unban.target));
-                    let kept = || self.cache.as_ref()?.ban(&unban.jail, unban.target).ok()?;
-                    unban.ban = known.or_else(kept);
+                    unban.ban = known.or_else(|| self.last_ban(&unban.jail, unban.target));
                 }
                 _ => {}
             }
         }
+    }
+
+    /// The latest ban of `target` in `jail` on record; sled, which knows it too, is closed most of the time.
+    fn last_ban(&mut self, jail: &JailName, target: Net) -> Option<Ban> {
+        let key = ended_key(target);
+        let mut found = None;
+        // Mostly the latest record of the target is it; looking for more goes through all segments.
+        for looked_at in [1, EARLIER_LOOKED_AT] {
+            let looked = self.visit(&[key..=key], looked_at, &mut |change| match change {
+                Change::Ban(ban) if ban.jail == *jail && ban.target == target => {
+                    found = Some(ban);
+                    false
+                }
+                _ => true,
+            });
+            // Without it the unban is told without what it ended.
+            if looked.is_err() || found.is_some() {
+                break;
+            }
+        }
+        found
     }
 
     fn carry(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -175,11 +203,22 @@ impl DiskStore {
 
     fn carry_all(&mut self) -> Result<(), StoreError> {
         let mut all = Vec::new();
-        let loaded = self.cache.as_ref().map(|cache| cache.load(&mut |change| all.push(change)));
+        let loaded = self.cache.as_mut().map(|cache| cache.load(&mut |change| all.push(change)));
         if let Some(Err(failure)) = loaded {
             return Err(self.lose_cache(failure));
         }
         self.carry(all)
+    }
+
+    /// Closes sled until it is needed again, and gives its memory back.
+    fn let_go(&mut self) {
+        if self.cache.as_mut().is_some_and(Cache::close) {
+            crate::sys::memory::give_back();
+            // Once is enough: sled makes them at its first opening.
+            if !std::mem::replace(&mut self.trimmed, true) {
+                crate::sys::memory::give_back_sled_tables();
+            }
+        }
     }
 
     /// One step of forgetting. True: look again.
@@ -193,7 +232,7 @@ impl DiskStore {
             Some(Due::Remove(position)) => {
                 let mut carried = Vec::new();
                 for key in self.journal.keys_in(position)? {
-                    let held = match &self.cache {
+                    let held = match &mut self.cache {
                         Some(cache) => cache.get(&key),
                         None => return Ok(false),
                     };
@@ -263,8 +302,11 @@ impl Store for DiskStore {
     }
 
     fn load(&mut self, sink: &mut dyn FnMut(Change)) -> Result<(), StoreError> {
-        match self.cache.as_ref().map(|cache| cache.load(sink)) {
-            Some(Ok(())) => return Ok(()),
+        match self.cache.as_mut().map(|cache| cache.load(sink)) {
+            Some(Ok(())) => {
+                self.let_go();
+                return Ok(());
+            }
             Some(Err(failure)) => {
                 let error = self.lose_cache(failure);
                 self.notices.push(error.to_string());

@@ -23,8 +23,9 @@ use crate::time::{Clock, SystemClock};
 const GATHER: Duration = Duration::from_millis(50);
 /// From this size on what has gathered is written without more waiting. Bytes.
 const GATHER_BYTES: usize = 1 << 20;
-/// How long changes wait for sled after the first of them.
-const SETTLE_AFTER: Duration = Duration::from_secs(5);
+/// How long changes wait for sled after the first of them, unless they get too many before: it has to be
+/// opened for them. They stand in the journal meanwhile, which a start reads.
+const SETTLE_AFTER: Duration = Duration::from_secs(300);
 /// Waiting after a failure: the first time, and at most.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);

@@ -91,6 +91,8 @@ pub(super) fn keys_of(change: &Change, mut push: impl FnMut(u64)) {
             push(ended_key(unban.target));
             push(ENDED);
         }
+        // For the unban that will come, which tells what ended.
+        Change::Ban(ban) => push(ended_key(ban.target)),
         Change::Audit(_) => push(AUDIT),
         _ => {}
     }

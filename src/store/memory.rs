@@ -46,7 +46,7 @@ impl Store for MemoryStore {
             }
             let mut kept = false;
             index::keys_of(change, |_| kept = true);
-            if kept {
+            if kept && !matches!(change, Change::Ban(_)) {
                 self.evidence.push_back(change.clone());
             }
         }

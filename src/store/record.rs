@@ -64,10 +64,6 @@ impl From<Net> for Subject {
 
 /// One thing that holds from now on. `None` in a field of record type: it is gone.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "attempts and bans are the bulk of a frame; boxing them would allocate for each"
-)]
 pub enum Change {
     /// A ban in force; replaces an earlier one of the same jail and target.
     Ban(Ban),

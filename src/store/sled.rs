@@ -6,6 +6,9 @@
 //! and the number of the last journal frame they contain; the whole is compared at each opening; every call
 //! is made under `catch_unwind`; after a flush the file is synced by ourselves. What does not fit is set aside
 //! by the caller and filled again from the journal.
+//!
+//! An open sled takes 20 MB even when it is empty, so it is open only while it is read or brought up to date;
+//! what changes meanwhile waits in memory (and stands in the journal already).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,16 +22,14 @@ use siphasher::sip::SipHasher13;
 
 use super::codec::{open_value, seal_value};
 use super::record::Change;
-use super::state::{META_KEY, Names, ban_key, key_of, read_state, value_of};
-use crate::addr::Net;
-use crate::jail::{Ban, JailName};
+use super::state::{META_KEY, Names, key_of, read_state, value_of};
 
 /// sled's memory is ruled by this: batches of 5,000 took gigabytes, batches of 100 stay small. Keys, the
 /// cache's own record among them.
 const BATCH_KEYS_MAX: usize = 100;
 const CACHE_BYTES: u64 = 8 << 20;
 /// What waits for sled is settled without waiting for a quiet moment once it is more than this. Bytes.
-pub(super) const DIRTY_BYTES_MAX: usize = 8 << 20;
+pub(super) const DIRTY_BYTES_MAX: usize = 4 << 20;
 /// What a waiting key costs beside its bytes, roughly. Bytes.
 const DIRTY_OVERHEAD: usize = 64;
 
@@ -70,8 +71,10 @@ fn hash(key: &[u8], value: &[u8]) -> u64 {
 }
 
 pub(super) struct Cache {
-    db: Option<sled::Db>,
-    file: File,
+    dir: PathBuf,
+    /// The database and its file; `None` while it is closed.
+    db: Option<(sled::Db, File)>,
+    /// What the database says of itself, open or closed.
     meta: Meta,
     /// Keys whose value in sled is behind; `None`: to be removed.
     dirty: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -85,42 +88,63 @@ pub(super) struct Cache {
 impl Cache {
     /// Opens and checks the database in `dir`, or makes an empty one.
     pub(super) fn open(dir: &Path) -> Result<Cache, Failure> {
-        let db =
-            guard(|| sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).open())?;
-        let file = File::open(dir.join("db")).map_err(|error| Failure::Unavailable(error.to_string()));
-        let mut cache = match file {
-            Ok(file) => Cache {
-                db: Some(db),
-                file,
-                meta: Meta::default(),
-                dirty: BTreeMap::new(),
-                dirty_bytes: 0,
-                absorbed: 0,
-                cursor: Vec::new(),
-            },
-            Err(failure) => {
-                let _ = guard(|| {
-                    drop(db);
-                    Ok(())
-                });
-                return Err(failure);
-            }
+        let mut cache = Cache {
+            dir: dir.to_owned(),
+            db: Some(open_db(dir)?),
+            meta: Meta::default(),
+            dirty: BTreeMap::new(),
+            dirty_bytes: 0,
+            absorbed: 0,
+            cursor: Vec::new(),
         };
         cache.meta = cache.check()?;
         cache.absorbed = cache.meta.sequence;
         Ok(cache)
     }
 
-    fn db(&self) -> &sled::Db {
-        self.db.as_ref().expect("only drop takes it")
+    /// Opens the database again if it is closed. It must be the one that was closed: that was checked, so
+    /// only its own record is compared.
+    fn reopen(&mut self) -> Result<(), Failure> {
+        if self.db.is_none() {
+            let db = open_db(&self.dir)?;
+            let told = guard(|| db.0.get(META_KEY))?;
+            let same = match &told {
+                Some(value) => {
+                    open_value(META_KEY, value).and_then(|bytes| postcard::from_bytes::<Meta>(bytes).ok())
+                        == Some(self.meta)
+                }
+                None => self.meta == Meta::default(),
+            };
+            self.db = Some(db);
+            if !same {
+                return Err(Failure::Broken("it is not as it was left".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of sled and its memory until it is needed again; true if it was open. What is dirty stays so.
+    pub(super) fn close(&mut self) -> bool {
+        let db = self.db.take();
+        let open = db.is_some();
+        let _ = guard(|| {
+            drop(db);
+            Ok(())
+        });
+        open
+    }
+
+    fn db(&self) -> Result<&sled::Db, Failure> {
+        self.db.as_ref().map(|(db, _)| db).ok_or_else(|| Failure::Unavailable("it is closed".to_owned()))
     }
 
     /// Reads everything once and compares it with what the cache says of itself.
     fn check(&self) -> Result<Meta, Failure> {
+        let db = self.db()?;
         guard(|| {
             let mut found = Meta::default();
             let mut told = None;
-            for record in self.db().iter() {
+            for record in db.iter() {
                 let (key, value) = record?;
                 if key.as_ref() == META_KEY {
                     told = open_value(META_KEY, &value)
@@ -186,13 +210,15 @@ impl Cache {
 
     /// Brings one batch of dirty keys into sled; with the last one, flushes and syncs. True: more is waiting.
     pub(super) fn settle(&mut self) -> Result<bool, Failure> {
+        self.reopen()?;
+        let db = self.db()?.clone();
         let start = Bound::Excluded(std::mem::take(&mut self.cursor));
         let mut batch = sled::Batch::default();
         let mut meta = self.meta;
         let mut done: Vec<Vec<u8>> = Vec::with_capacity(BATCH_KEYS_MAX);
         for (key, value) in self.dirty.range::<Vec<u8>, _>((start, Bound::Unbounded)).take(BATCH_KEYS_MAX - 1)
         {
-            let old = guard(|| self.db().get(key))?;
+            let old = guard(|| db.get(key))?;
             match (&old, value) {
                 (Some(old), Some(new)) if old.as_ref() == new.as_slice() => {}
                 (None, None) => {}
@@ -213,7 +239,7 @@ impl Cache {
         }
         if meta != self.meta {
             batch.insert(META_KEY, seal_value(META_KEY, &meta));
-            guard(|| self.db().apply_batch(batch))?;
+            guard(|| db.apply_batch(batch))?;
             self.meta = meta;
         }
         for key in &done {
@@ -235,16 +261,21 @@ impl Cache {
     }
 
     fn sync(&self) -> Result<(), Failure> {
-        guard(|| self.db().flush())?;
-        self.file.sync_data().map_err(|error| Failure::Unavailable(error.to_string()))
+        let Some((db, file)) = &self.db else { return Ok(()) };
+        guard(|| db.flush())?;
+        file.sync_data().map_err(|error| Failure::Unavailable(error.to_string()))
     }
 
     /// Hands out the whole state.
-    pub(super) fn load(&self, sink: &mut dyn FnMut(Change)) -> Result<(), Failure> {
+    pub(super) fn load(&mut self, sink: &mut dyn FnMut(Change)) -> Result<(), Failure> {
+        self.reopen()?;
         let mut names = Names::default();
         let damaged = || Failure::Broken("a record is not what was written".to_owned());
         // The sink is not called under the guard: a panic in there is not sled's.
-        let mut records = guard(|| Ok(self.db().iter()))?;
+        let mut records = {
+            let db = self.db()?;
+            guard(|| Ok(db.iter()))?
+        };
         while let Some((key, value)) = guard(|| records.next().transpose())? {
             if key.as_ref() != META_KEY && (self.dirty.is_empty() || !self.dirty.contains_key(key.as_ref())) {
                 sink(read_state(&key, &value, &mut names).ok_or_else(damaged)?);
@@ -259,29 +290,37 @@ impl Cache {
     }
 
     /// What holds under `key` now; `None`: nothing.
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Change>, Failure> {
+    pub(super) fn get(&mut self, key: &[u8]) -> Result<Option<Change>, Failure> {
         let value = match self.dirty.get(key) {
             Some(value) => value.clone(),
-            None => guard(|| self.db().get(key))?.map(|value| value.to_vec()),
+            None => {
+                self.reopen()?;
+                let db = self.db()?.clone();
+                guard(|| db.get(key))?.map(|value| value.to_vec())
+            }
         };
         Ok(value.and_then(|value| read_state(key, &value, &mut Names::default())))
-    }
-
-    pub(super) fn ban(&self, jail: &JailName, target: Net) -> Result<Option<Ban>, Failure> {
-        Ok(match self.get(&ban_key(jail, target))? {
-            Some(Change::Ban(ban)) => Some(ban),
-            _ => None,
-        })
     }
 }
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        let db = self.db.take();
-        let _ = guard(|| {
-            drop(db);
-            Ok(())
-        });
+        self.close();
+    }
+}
+
+fn open_db(dir: &Path) -> Result<(sled::Db, File), Failure> {
+    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    let db = guard(|| config.open())?;
+    match File::open(dir.join("db")) {
+        Ok(file) => Ok((db, file)),
+        Err(error) => {
+            let _ = guard(|| {
+                drop(db);
+                Ok(())
+            });
+            Err(Failure::Unavailable(error.to_string()))
+        }
     }
 }
 
