@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 /// Written in front of a stored window.
 const VERSION: u8 = 1;
 
-/// Failures of one key, ascending, never empty. Times are kept to the millisecond.
+/// Failures of one key, ascending, never empty. Times are kept to the millisecond, rounded up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Window {
     /// The first failure, milliseconds since the epoch.
@@ -207,8 +207,10 @@ fn fill(into: &mut [u32], first: i64, rest: &[i64]) {
     }
 }
 
+/// Rounded up: a ban must not date from before the failure that made it, or it would seem to have met it.
 fn millis(at: Timestamp) -> i64 {
-    at.micros().div_euclid(1000)
+    let micros = at.micros();
+    micros.div_euclid(1000) + i64::from(micros.rem_euclid(1000) > 0)
 }
 
 fn timestamp(millis: i64) -> Timestamp {
@@ -259,6 +261,14 @@ mod tests {
     fn a_slow_trickle_is_never_ripe() {
         let times: Vec<f64> = (0..500).map(|n| f64::from(n) * 150.1).collect();
         assert_eq!(first_ripe(5, &times), None);
+    }
+
+    #[test]
+    fn a_ban_dates_from_no_earlier_than_its_last_failure() {
+        let mut window = Window::new(at(0.0));
+        let last = Timestamp::from_micros(1_790_000_001_019_999);
+        let ripe = window.push(last, 1, 2, FINDTIME).unwrap();
+        assert_eq!(ripe.last, Timestamp::from_micros(1_790_000_001_020_000));
     }
 
     #[test]
