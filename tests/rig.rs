@@ -12,7 +12,7 @@ use portero::time::{Clock, SystemClock};
 use serde_json::Value;
 
 /// How long anything may take that should take milliseconds.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// True if the test may make namespaces; says that it was skipped if not.
 pub fn root(test: &str) -> bool {

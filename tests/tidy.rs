@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("filter", &["config"]),
     ("jail", &["filter"]),
     ("firewall", &["jail", "sys"]),
-    ("store", &["source", "filter", "jail"]),
+    ("store", &["source", "filter", "jail", "sys"]),
 ];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
