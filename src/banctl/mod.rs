@@ -33,7 +33,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     // These print by themselves.
     let cli = match cli {
-        Cli { command: Command::Scan(args), .. } => return scan::run(args),
+        Cli { command: Command::Scan(args), json, .. } => return scan::run(&args, json),
         Cli { command: Command::Replay(args), json, .. } => return replay::run(&args, json),
         cli => cli,
     };

@@ -1,97 +1,144 @@
 //! `banctl scan`: every attempt found in old logs, offline.
 
-use std::io::{BufWriter, Read, Write};
+mod json;
+mod summary;
+mod unmatched;
+
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::table::Look;
+use crate::exit;
 use crate::filter::peer::TrustedProxies;
-use crate::filter::{Attempt, Context, Counts, Filter, FilterSet, FilterSpec, FilterState, Outcome};
+use crate::filter::{Context, Counts, Filter, FilterSet, FilterSpec, FilterState};
 use crate::limits::Limits;
 use crate::shipped;
-use crate::time::{Clock, SystemClock, system_zone, zone_by_name};
+use crate::source::offline::OfflineLog;
+use crate::time::{Clock, SystemClock, Timestamp, system_zone, zone_by_name};
 
-/// Usage error (sysexits).
-const EX_USAGE: u8 = 64;
-/// Configuration error (sysexits).
-const EX_CONFIG: u8 = 78;
+use summary::Summary;
+use unmatched::Unmatched;
 
-/// Finds every attempt in logs, offline.
+/// Finds every login attempt in logs, offline.
 #[derive(Debug, clap::Args)]
 pub struct ScanArgs {
-    /// Filters to look with, separated by commas; `all`: every shipped one.
+    /// Filters to look with, separated by commas; `all`: every shipped one
     #[arg(long, default_value = "all", value_name = "A,B")]
     pub filters: String,
-    /// Zone of dates that carry none; the system's by default.
+    /// Zone of dates that carry none [default: the system's]
     #[arg(long, value_name = "TZ")]
     pub timezone: Option<String>,
-    /// Year of dates that carry none; by default this year, or last year where that would be in the future.
+    /// Year of dates that carry none [default: this year, or last year where that would be in the future]
     #[arg(long, value_name = "Y")]
     pub year: Option<i32>,
-    /// One JSON object for each attempt instead of a summary.
+    /// Instead: lines that look like failed logins and that no filter knows, by shape, with a pattern for each
     #[arg(long)]
-    pub json: bool,
-    /// A log to read; may be given more than once.
+    pub unmatched: bool,
+    /// A log to read; may be given more than once
     #[arg(long, value_name = "F")]
     pub log: Vec<PathBuf>,
-    /// More logs to read.
+    /// More logs: plain, .gz, .xz, .zst, or - for standard input
     #[arg(value_name = "F")]
     pub logs: Vec<PathBuf>,
 }
 
+/// An exit code and what to say; nothing: whoever read our output has gone.
+type Failure = (u8, Option<String>);
+
 /// Runs the command.
-pub fn run(args: ScanArgs) -> ExitCode {
-    match scan(&args) {
-        Ok(code) => code,
-        Err((code, message)) => {
+pub fn run(args: &ScanArgs, json: bool) -> ExitCode {
+    match scan(args, json) {
+        Ok(code) => ExitCode::from(code),
+        Err((_, None)) => ExitCode::SUCCESS,
+        Err((code, Some(message))) => {
             eprintln!("banctl: {message}");
             ExitCode::from(code)
         }
     }
 }
 
-fn scan(args: &ScanArgs) -> Result<ExitCode, (u8, String)> {
-    let filters = load_filters(&args.filters)?;
+/// What is made of the attempts.
+enum Sink {
+    Json,
+    Summary(Box<Summary>),
+    Unmatched(Box<Unmatched>),
+}
+
+fn scan(args: &ScanArgs, json: bool) -> Result<u8, Failure> {
     let timezone = match &args.timezone {
-        Some(name) => zone_by_name(name)
-            .ok_or_else(|| (EX_USAGE, format!("{name:?} is no time zone; example: Europe/Madrid")))?,
+        Some(name) => zone_by_name(name).ok_or_else(|| {
+            (exit::USAGE, Some(format!("{name:?} is no time zone; examples: Europe/Madrid, UTC")))
+        })?,
         None => system_zone(),
     };
+    let logs: Vec<&Path> = args.log.iter().chain(&args.logs).map(PathBuf::as_path).collect();
+    if logs.is_empty() {
+        return Err((exit::USAGE, Some("no log given; example: banctl scan /var/log/mail.log".to_owned())));
+    }
+    let filters = load_filters(&args.filters)?;
     let context = Context {
         timezone,
         year: args.year,
         trusted_proxies: TrustedProxies::private(),
         sessions_max: Limits::default().sessions_max,
     };
+    let clock = SystemClock::new();
+    let mut sink = match (args.unmatched, json) {
+        (true, _) => Sink::Unmatched(Box::new(Unmatched::new(&filters, context.clone()))),
+        (false, true) => Sink::Json,
+        (false, false) => Sink::Summary(Box::new(Summary::new(&filters))),
+    };
     let set = FilterSet::new(filters, context);
-    let logs: Vec<&PathBuf> = args.log.iter().chain(&args.logs).collect();
-    if logs.is_empty() {
-        return Err((EX_USAGE, "no log given; example: banctl scan /var/log/mail.log".to_owned()));
-    }
-    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let progress = progress(&logs);
+    let mut failed = 0;
     let mut counts = Counts::default();
-    for log in logs {
-        let counted =
-            scan_log(&set, log, &mut out).map_err(|error| (1, format!("{}: {error}", log.display())))?;
-        counts.add(counted);
+    for log in &logs {
+        match scan_log(&set, log, clock.now(), &mut sink, &mut out, &progress) {
+            Ok(counted) => counts.add(counted),
+            Err(Fault::Log(message)) => {
+                progress.suspend(|| eprintln!("banctl: {message}"));
+                failed += 1;
+            }
+            Err(Fault::Output(error)) => return Err(lost(&error)),
+        }
     }
-    out.flush().map_err(|error| (1, error.to_string()))?;
-    Ok(ExitCode::SUCCESS)
+    progress.finish_and_clear();
+    let look = Look::of_stdout(clock.now());
+    let done = match sink {
+        Sink::Json => Ok(()),
+        Sink::Summary(summary) => {
+            summary.show(&mut out, look, &counts, logs.len() - failed, clock.monotonic())
+        }
+        Sink::Unmatched(unmatched) => unmatched.show(&mut out, look, json),
+    };
+    done.and_then(|()| out.flush()).map_err(|error| lost(&error))?;
+    // Something was read: the answer stands, with what went wrong said above.
+    Ok(if failed == logs.len() { exit::NO } else { exit::OK })
 }
 
-fn load_filters(names: &str) -> Result<Vec<Arc<Filter>>, (u8, String)> {
+fn lost(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => (exit::OK, None),
+        _ => (exit::NO, Some(format!("cannot write the answer: {error}"))),
+    }
+}
+
+fn load_filters(names: &str) -> Result<Vec<Arc<Filter>>, Failure> {
     let specs: Vec<FilterSpec> = if names == "all" {
         shipped::FILTERS.iter().map(|(name, _)| FilterSpec::normal(name)).collect()
     } else {
-        split_specs(names)
-            .into_iter()
-            .map(|name| name.parse().map_err(|error| (EX_USAGE, format!("{error}"))))
-            .collect::<Result<_, _>>()?
+        let parse = |name: &str| name.parse().map_err(|error| (exit::USAGE, Some(format!("{error}"))));
+        split_specs(names).into_iter().map(parse).collect::<Result<_, _>>()?
     };
-    specs
-        .iter()
-        .map(|spec| Filter::shipped(spec).map(Arc::new).map_err(|error| (EX_CONFIG, error.to_string())))
-        .collect()
+    let load = |spec: &FilterSpec| {
+        Filter::shipped(spec).map(Arc::new).map_err(|error| (exit::CONFIG, Some(error.to_string())))
+    };
+    specs.iter().map(load).collect()
 }
 
 /// Splits at commas outside of brackets.
@@ -111,74 +158,65 @@ fn split_specs(names: &str) -> Vec<&str> {
         .collect()
 }
 
-fn scan_log(set: &FilterSet, path: &Path, out: &mut impl Write) -> std::io::Result<Counts> {
-    let limits = Limits::default();
-    let mut file: Box<dyn Read> = match path.to_str() {
-        Some("-") => Box::new(std::io::stdin().lock()),
-        _ => Box::new(std::fs::File::open(path)?),
-    };
-    let name = path.to_string_lossy().into_owned();
-    let now = SystemClock::new().now();
-    let mut state = FilterState::default();
-    let mut counts = Counts::default();
-    let mut buffer = vec![0; limits.block_bytes];
-    let mut filled = 0;
-    let mut line_base = 1;
-    let mut failed = None;
-    loop {
-        let read = file.read(&mut buffer[filled..])?;
-        filled += read;
-        let whole = match memchr::memrchr(b'\n', &buffer[..filled]) {
-            _ if read == 0 => filled,
-            Some(end) => end + 1,
-            None if filled == buffer.len() => filled,
-            None => continue,
-        };
-        let counted = set.scan(&mut state, now, &buffer[..whole], &mut |attempt| {
-            let result = write_json(
-                out,
-                &name,
-                line_base + attempt.line_index,
-                &set.filters()[attempt.filter].name,
-                &attempt,
-            );
-            failed = failed.take().or(result.err());
-        });
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        counts.add(counted);
-        line_base += counted.lines as usize;
-        buffer.copy_within(whole..filled, 0);
-        filled -= whole;
-        if read == 0 {
-            return Ok(counts);
-        }
-    }
+enum Fault {
+    /// Said of the log; the others are read on.
+    Log(String),
+    /// Nobody takes our output.
+    Output(io::Error),
 }
 
-fn write_json(
+fn scan_log(
+    set: &FilterSet,
+    path: &Path,
+    now: Timestamp,
+    sink: &mut Sink,
     out: &mut impl Write,
-    file: &str,
-    line: usize,
-    filter: &str,
-    attempt: &Attempt<'_>,
-) -> std::io::Result<()> {
-    let event = match attempt.outcome {
-        Outcome::Failure => "failure",
-        Outcome::Success => "success",
-    };
-    let mut object = serde_json::json!({
-        "file": file,
-        "line": line,
-        "filter": filter,
-        "event": event,
-        "ip": attempt.host,
-        "user": attempt.user.map(String::from_utf8_lossy),
-        "time": attempt.time.map(|time| time.to_json()),
-    });
-    if attempt.times != 1 {
-        object["times"] = attempt.times.into();
+    progress: &ProgressBar,
+) -> Result<Counts, Fault> {
+    let read_fault = |error: crate::source::SourceError| Fault::Log(error.to_string());
+    let mut log = OfflineLog::open(path, &Limits::default()).map_err(read_fault)?;
+    let before = progress.position();
+    let mut writer = json::Writer::new(path, set.filters());
+    let mut state = FilterState::default();
+    let mut counts = Counts::default();
+    let mut line_base = 1;
+    loop {
+        let block = match log.next_block() {
+            Ok(Some(block)) => block,
+            Ok(None) => break,
+            Err(error) => return Err(read_fault(error)),
+        };
+        let counted = match sink {
+            Sink::Json => {
+                let counted =
+                    set.scan(&mut state, now, block, &mut |attempt| writer.add(line_base, &attempt));
+                writer.flush_to(out).map_err(Fault::Output)?;
+                counted
+            }
+            Sink::Summary(summary) => {
+                summary.bytes += block.len() as u64;
+                set.scan(&mut state, now, block, &mut |attempt| summary.add(&attempt))
+            }
+            Sink::Unmatched(unmatched) => unmatched.scan(set, &mut state, now, block),
+        };
+        line_base += counted.lines;
+        counts.add(counted);
+        progress.set_position(before + log.progress().0);
     }
-    writeln!(out, "{object}")
+    Ok(counts)
+}
+
+/// A bar on a terminal, by bytes on the disk; nothing elsewhere.
+fn progress(logs: &[&Path]) -> ProgressBar {
+    let size = |log: &&Path| std::fs::metadata(log).map_or(0, |meta| meta.len());
+    let total: u64 = logs.iter().map(size).sum();
+    if total < 64 << 20 || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(total);
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+    {
+        bar.set_style(style);
+    }
+    bar
 }

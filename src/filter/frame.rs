@@ -236,22 +236,32 @@ fn repeated(message: &[u8]) -> (&[u8], u32) {
     if message.first() == Some(&b'm') { open().unwrap_or((message, 1)) } else { (message, 1) }
 }
 
-/// Ident, whether it may be cut, and message of a line, as [`FrameKind::Syslog`] would give them if it fits;
-/// dates of the usual forms are passed over unread. May answer for a line that does not fit.
+/// What would be ident and message of a line of the two commonest syslog forms, if [`FrameKind::Syslog`] finds
+/// it well formed, and if the ident holds neither `[` nor `:`; most of the line is not looked at. For other
+/// forms `None`, which says nothing.
 #[inline]
-pub(super) fn glance_syslog(line: &[u8]) -> Option<(&[u8], bool, &[u8])> {
-    if let Some(rest) = after_date(line)
-        && let Some(space) = memchr::memchr(b' ', rest)
-        && space > 0
-        && rest[space - 1] != b':'
-        && let Some((ident, _, rest)) = ident(&rest[space + 1..])
-        && let [b' ', first, ..] = rest
-        && !matches!(first, b' ' | b'[' | b'm')
-    {
-        return Some((ident, false, &rest[1..]));
+pub(super) fn glance_syslog(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = after_date(line)?;
+    let host = memchr::memchr(b' ', rest)?;
+    if host == 0 || rest[host - 1] == b':' {
+        return None;
     }
-    let framed = syslog(line)?;
-    Some((framed.ident?, framed.short_ident, framed.message))
+    let rest = &rest[host + 1..];
+    let word = memchr::memchr(b' ', rest)?;
+    let [ident @ .., b':'] = &rest[..word] else { return None };
+    let ident = match ident {
+        [ident @ .., b']'] => {
+            let open = ident.iter().rposition(|b| !b.is_ascii_digit())?;
+            if ident[open] != b'[' {
+                return None;
+            }
+            &ident[..open]
+        }
+        ident => ident,
+    };
+    let message = &rest[word + 1..];
+    let plain = !ident.is_empty() && !matches!(message.first(), None | Some(b' ' | b'[' | b'm'));
+    plain.then_some((ident, message))
 }
 
 /// What follows a date of the two commonest forms and a blank: the host, unless it looks like part of the date.

@@ -103,6 +103,25 @@ pub fn first_bytes(hir: &Hir) -> (ByteSet, bool) {
     }
 }
 
+/// Texts of which one begins every match, each at least [`PREFIX_MIN`] long; empty: no such are known.
+pub fn prefixes(hir: &Hir) -> Vec<Vec<u8>> {
+    use regex_syntax::hir::literal::{ExtractKind, Extractor};
+    let mut extractor = Extractor::new();
+    extractor.kind(ExtractKind::Prefix).limit_class(4).limit_repeat(4).limit_literal_len(24).limit_total(64);
+    let sequence = extractor.extract(hir);
+    let Some(literals) = sequence.literals() else { return Vec::new() };
+    let mut found: Vec<Vec<u8>> = literals.iter().map(|literal| literal.as_bytes().to_vec()).collect();
+    if found.len() > 24 || found.iter().any(|text| text.len() < PREFIX_MIN) {
+        return Vec::new();
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Shorter prefixes tell too little. Bytes.
+const PREFIX_MIN: usize = 3;
+
 /// Bytes that must stand somewhere in the line.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct Literal {

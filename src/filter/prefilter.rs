@@ -61,7 +61,9 @@ struct Entry {
     number: u16,
     first: ByteSet,
     may_be_empty: bool,
-    /// Empty: none known, always a candidate.
+    /// One of them begins the message; empty: none known.
+    prefixes: Vec<Vec<u8>>,
+    /// One of them is in the message; empty: none known, always a candidate.
     literals: Vec<Literal>,
 }
 
@@ -93,7 +95,6 @@ struct CachedIdent {
     text: [u8; IDENT_BYTES_MAX],
     /// 0: the slot is free.
     len: u8,
-    short: bool,
     lane: u16,
 }
 
@@ -106,12 +107,13 @@ impl Prefilter {
                 if pattern.kind == Kind::Ignore {
                     break;
                 }
-                let (first, may_be_empty, literals) = match pattern.hir() {
+                let (first, may_be_empty, prefixes, literals) = match pattern.hir() {
                     Some(hir) => {
                         let (first, empty) = literal::first_bytes(&hir);
-                        (first, empty, literal::required(&hir).map_or(Vec::new(), |set| set.literals))
+                        let literals = literal::required(&hir).map_or(Vec::new(), |set| set.literals);
+                        (first, empty, literal::prefixes(&hir), literals)
                     }
-                    None => (ByteSet::ALL, true, Vec::new()),
+                    None => (ByteSet::ALL, true, Vec::new(), Vec::new()),
                 };
                 // A pattern that can be empty begins with anything.
                 let first = if may_be_empty { ByteSet::ALL } else { first };
@@ -120,6 +122,7 @@ impl Prefilter {
                     number: number as u16,
                     first,
                     may_be_empty,
+                    prefixes,
                     literals,
                 });
             }
@@ -139,10 +142,7 @@ impl Prefilter {
             has_syslog: !with(FrameKind::Syslog).is_empty(),
             lanes: vec![Lane::new(&[], &entries)],
             lane_of: HashMap::from([(Vec::new(), 0)]),
-            idents: vec![
-                CachedIdent { text: [0; IDENT_BYTES_MAX], len: 0, short: false, lane: 0 };
-                IDENT_SLOTS
-            ],
+            idents: vec![CachedIdent { text: [0; IDENT_BYTES_MAX], len: 0, lane: 0 }; IDENT_SLOTS],
             filters: filters.to_vec(),
             entries,
             bits,
@@ -180,10 +180,8 @@ impl Prefilter {
             self.dirty = true;
             return true;
         }
-        if self.has_syslog
-            && let Some((ident, short, message)) = frame::glance_syslog(line)
-        {
-            let lane = self.lane(ident, short);
+        if self.has_syslog {
+            let (lane, message) = self.syslog_lane(line);
             if lane != 0 {
                 self.dirty |= self.lanes[usize::from(lane)].search(message, &self.entries, &mut self.bits);
             }
@@ -199,27 +197,35 @@ impl Prefilter {
         self.dirty
     }
 
+    /// The lane of a syslog line and its message. Lane 0: nobody reads it, or it is no syslog line.
     #[inline]
-    fn lane(&mut self, ident: &[u8], short: bool) -> u16 {
-        if ident.len() > IDENT_BYTES_MAX {
-            return self.find_lane(ident, short);
-        }
-        let slot = slot_of(ident);
-        let cached = &self.idents[slot];
-        if usize::from(cached.len) == ident.len()
-            && cached.short == short
-            && cached.text[..ident.len()] == *ident
+    fn syslog_lane<'l>(&mut self, line: &'l [u8]) -> (u16, &'l [u8]) {
+        if let Some((ident, message)) = frame::glance_syslog(line)
+            && ident.len() <= IDENT_BYTES_MAX
         {
-            return cached.lane;
+            let cached = &self.idents[slot_of(ident)];
+            if usize::from(cached.len) == ident.len() && cached.text[..ident.len()] == *ident {
+                return (cached.lane, message);
+            }
         }
-        let lane = self.find_lane(ident, short);
-        let mut text = [0; IDENT_BYTES_MAX];
-        text[..ident.len()].copy_from_slice(ident);
-        self.idents[slot] = CachedIdent { text, len: ident.len() as u8, short, lane };
-        lane
+        self.read_lane(line)
     }
 
+    /// The same by the careful reading of the line; remembers the ident.
     #[cold]
+    fn read_lane<'l>(&mut self, line: &'l [u8]) -> (u16, &'l [u8]) {
+        let Some(framed) = FrameKind::Syslog.split(line) else { return (0, b"") };
+        let Some(ident) = framed.ident else { return (0, b"") };
+        let lane = self.find_lane(ident, framed.short_ident);
+        // A glance never sees an RFC 5424 header, so what is cached is of the other forms.
+        if !framed.short_ident && ident.len() <= IDENT_BYTES_MAX {
+            let mut text = [0; IDENT_BYTES_MAX];
+            text[..ident.len()].copy_from_slice(ident);
+            self.idents[slot_of(ident)] = CachedIdent { text, len: ident.len() as u8, lane };
+        }
+        (lane, framed.message)
+    }
+
     fn find_lane(&mut self, ident: &[u8], short: bool) -> u16 {
         let reads = |filter: &Filter| {
             filter.frames.contains(&FrameKind::Syslog)
@@ -241,12 +247,12 @@ impl Prefilter {
 
 #[inline]
 fn slot_of(ident: &[u8]) -> usize {
-    let mut hash = ident.len() as u64;
-    for chunk in ident.chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let (first, last) = match (ident.first_chunk::<8>(), ident.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (word(first), word(last)),
+        _ => (ident.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), 0),
+    };
+    let hash = (first ^ last.rotate_left(29) ^ ident.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (hash >> 56) as usize % IDENT_SLOTS
 }
 
@@ -312,8 +318,14 @@ impl Lane {
     }
 }
 
-/// The literals of a bucket.
+/// How the patterns of a bucket are told apart: those that share their possible beginnings are a group, and
+/// only a group that the message begins like is searched for.
 struct Gate {
+    groups: Vec<(Box<[Box<[u8]>]>, Group)>,
+}
+
+/// Patterns with the same beginnings, by their required literals.
+struct Group {
     /// Patterns without a required literal.
     always: Vec<u16>,
     exact: Option<Searcher>,
@@ -334,6 +346,41 @@ enum Engine {
 
 impl Gate {
     fn new(patterns: &[u16], entries: &[Entry]) -> Gate {
+        let mut by_prefixes: Vec<(&[Vec<u8>], Vec<u16>)> = Vec::new();
+        for pattern in patterns {
+            let prefixes = entries[usize::from(*pattern)].prefixes.as_slice();
+            match by_prefixes.iter_mut().find(|(known, _)| *known == prefixes) {
+                Some((_, own)) => own.push(*pattern),
+                None => by_prefixes.push((prefixes, vec![*pattern])),
+            }
+        }
+        let boxed = |prefixes: &[Vec<u8>]| prefixes.iter().map(|text| text.as_slice().into()).collect();
+        let groups = by_prefixes
+            .into_iter()
+            .map(|(prefixes, own)| (boxed(prefixes), Group::new(&own, entries, !prefixes.is_empty())));
+        Gate { groups: groups.collect() }
+    }
+
+    #[inline]
+    fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
+        let mut any = false;
+        for (prefixes, group) in &self.groups {
+            if prefixes.is_empty() || prefixes.iter().any(|prefix| message.starts_with(prefix)) {
+                any |= group.search(message, bits);
+            }
+        }
+        any
+    }
+}
+
+/// So few patterns with a known beginning are tried without a search for their literals.
+const TRIED_AT_ONCE: usize = 2;
+
+impl Group {
+    fn new(patterns: &[u16], entries: &[Entry], begins: bool) -> Group {
+        if begins && patterns.len() <= TRIED_AT_ONCE {
+            return Group { always: patterns.to_vec(), exact: None, folded: None };
+        }
         let literals = |folded: bool| {
             let mut of: Vec<(Vec<u8>, Vec<u16>)> = Vec::new();
             for pattern in patterns {
@@ -350,7 +397,7 @@ impl Gate {
             of
         };
         let always = patterns.iter().copied().filter(|at| entries[usize::from(*at)].literals.is_empty());
-        Gate {
+        Group {
             always: always.collect(),
             exact: Searcher::new(&literals(false), false),
             folded: Searcher::new(&literals(true), true),

@@ -37,10 +37,10 @@ pub enum Outcome {
 /// Where to go back to.
 #[derive(Debug, Clone, Copy)]
 enum Frame {
-    /// Try the branches of an alternation from this one on.
+    /// Try the branches of an alternation that are left, as bits.
     Branch {
         pc: u16,
-        branch: u16,
+        left: u8,
         at: u32,
     },
     /// A greedy run: try it shorter, from `high` down to `low`.
@@ -69,22 +69,52 @@ pub struct ProgramCache {
 
 #[derive(Debug)]
 enum Instruction {
-    Literal { bytes: Box<[u8]>, next: u16 },
-    One { set: u16, next: u16 },
-    Run { set: u16, min: u32, max: u32, mode: RunMode, hint: Hint, next: u16 },
-    Branches { branches: Box<[Branch]> },
-    Save { slot: u16, next: u16 },
-    Start { next: u16 },
-    End { next: u16 },
-    WordBoundary { next: u16, negated: bool },
+    /// `head`: the first eight bytes, or fewer and `mask` tells how many; `rest`: those after.
+    Literal {
+        head: u64,
+        mask: u64,
+        len: u32,
+        rest: Box<[u8]>,
+        next: u16,
+    },
+    One {
+        set: u16,
+        next: u16,
+    },
+    Run {
+        set: u16,
+        min: u32,
+        max: u32,
+        mode: RunMode,
+        hint: Hint,
+        next: u16,
+    },
+    Branches {
+        table: Box<BranchTable>,
+    },
+    Save {
+        slot: u16,
+        next: u16,
+    },
+    Start {
+        next: u16,
+    },
+    End {
+        next: u16,
+    },
+    WordBoundary {
+        next: u16,
+        negated: bool,
+    },
     Match,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Branch {
-    pc: u16,
-    /// Set of bytes it can begin with; `None`: it can be empty.
-    first: Option<u16>,
+/// At most eight branches in order of preference, and for each byte those that can begin with it, as bits.
+#[derive(Debug, Clone)]
+struct BranchTable {
+    fits: [u8; 256],
+    fits_at_end: u8,
+    pcs: [u16; 8],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,11 +186,20 @@ impl Program {
         'run: loop {
             let advanced = 'step: {
                 match &self.code[usize::from(pc)] {
-                    Instruction::Literal { bytes, next } => {
-                        if !text[at..].starts_with(bytes) {
+                    Instruction::Literal { head, mask, len, rest, next } => {
+                        let here = &text[at..];
+                        let fits = match here.first_chunk::<8>() {
+                            Some(chunk) => {
+                                u64::from_le_bytes(*chunk) & mask == *head
+                                    && (rest.is_empty() || here[8..].starts_with(rest))
+                            }
+                            // Near the end of the text, where eight bytes cannot be read.
+                            None => here.len() >= *len as usize && starts_with_short(here, *head, *len),
+                        };
+                        if !fits {
                             break 'step false;
                         }
-                        at += bytes.len();
+                        at += *len as usize;
                         pc = *next;
                     }
                     Instruction::One { set, next } => {
@@ -198,11 +237,18 @@ impl Program {
                             }
                         }
                     }
-                    Instruction::Branches { branches } => match self.branch(stack, branches, pc, 0, at, text)
-                    {
-                        Some(found) => pc = found,
-                        None => break 'step false,
-                    },
+                    Instruction::Branches { table } => {
+                        let fits =
+                            text.get(at).map_or(table.fits_at_end, |byte| table.fits[usize::from(*byte)]);
+                        if fits == 0 {
+                            break 'step false;
+                        }
+                        let left = fits & (fits - 1);
+                        if left != 0 {
+                            stack.push(Frame::Branch { pc, left, at: at as u32 });
+                        }
+                        pc = table.pcs[fits.trailing_zeros() as usize];
+                    }
                     Instruction::Save { slot, next } => {
                         let slot_value = &mut slots[usize::from(*slot)];
                         if !stack.is_empty() {
@@ -247,16 +293,16 @@ impl Program {
                         slots[usize::from(slot)] = old;
                         continue;
                     }
-                    Frame::Branch { pc: of, branch, at: back } => {
-                        let Instruction::Branches { branches } = &self.code[usize::from(of)] else {
+                    Frame::Branch { pc: of, left, at: back } => {
+                        let Instruction::Branches { table } = &self.code[usize::from(of)] else {
                             unreachable!()
                         };
-                        let found =
-                            self.branch(stack, branches, of, usize::from(branch), back as usize, text);
-                        if let Some(found) = found {
-                            (pc, at) = (found, back as usize);
-                            break;
+                        let later = left & (left - 1);
+                        if later != 0 {
+                            stack.push(Frame::Branch { pc: of, left: later, at: back });
                         }
+                        (pc, at) = (table.pcs[left.trailing_zeros() as usize], back as usize);
+                        break;
                     }
                     Frame::Shorter { pc: of, low, high } => {
                         let Instruction::Run { next, .. } = &self.code[usize::from(of)] else {
@@ -284,30 +330,6 @@ impl Program {
             budget -= 1;
         }
         Outcome::Costly
-    }
-
-    /// The first branch from `from` on that can begin at `at`; leaves a frame for the later ones.
-    #[inline]
-    fn branch(
-        &self,
-        stack: &mut Vec<Frame>,
-        branches: &[Branch],
-        pc: u16,
-        from: usize,
-        at: usize,
-        text: &[u8],
-    ) -> Option<u16> {
-        let byte = text.get(at);
-        let fits = |branch: &Branch| match (branch.first, byte) {
-            (None, _) => true,
-            (Some(set), Some(byte)) => self.sets[usize::from(set)].table[usize::from(*byte)],
-            (Some(_), None) => false,
-        };
-        let chosen = from + branches.get(from..)?.iter().position(fits)?;
-        if let Some(later) = branches[chosen + 1..].iter().position(fits) {
-            stack.push(Frame::Branch { pc, branch: (chosen + 1 + later) as u16, at: at as u32 });
-        }
-        Some(branches[chosen].pc)
     }
 
     /// The greatest end in `low..=high` after which the rest may match; leaves a frame for smaller ones.
@@ -358,6 +380,11 @@ impl Program {
     }
 }
 
+/// [`Instruction::Literal`] where fewer than eight bytes are left; `len` are, and so `head` holds all of it.
+fn starts_with_short(text: &[u8], head: u64, len: u32) -> bool {
+    text[..len as usize] == head.to_le_bytes()[..len as usize]
+}
+
 impl Set {
     fn new(bytes: ByteSet) -> Set {
         let mut table = Box::new([false; 256]);
@@ -376,6 +403,20 @@ impl Set {
             return memchr::memchr(stop, text).unwrap_or(text.len());
         }
         text.iter().position(|byte| !self.table[usize::from(*byte)]).unwrap_or(text.len())
+    }
+}
+
+impl BranchTable {
+    fn new(branches: &[(u16, Info)]) -> Box<BranchTable> {
+        let mut table = Box::new(BranchTable { fits: [0; 256], fits_at_end: 0, pcs: [0; 8] });
+        for (at, (pc, info)) in branches.iter().enumerate() {
+            table.pcs[at] = *pc;
+            for byte in 0..=255u8 {
+                table.fits[usize::from(byte)] |= u8::from(info.empty || info.first.contains(byte)) << at;
+            }
+            table.fits_at_end |= u8::from(info.empty || info.end) << at;
+        }
+        table
     }
 }
 
@@ -416,7 +457,19 @@ impl Compiler {
                 let mut first = ByteSet::default();
                 first.insert(literal.0[0]);
                 let info = Info { first, empty: false, end: false };
-                self.push(Instruction::Literal { bytes: literal.0.clone(), next }, info)
+                let bytes = &literal.0;
+                let mut head = [0; 8];
+                let in_head = bytes.len().min(8);
+                head[..in_head].copy_from_slice(&bytes[..in_head]);
+                let mask = if in_head == 8 { u64::MAX } else { (1 << (in_head * 8)) - 1 };
+                let literal = Instruction::Literal {
+                    head: u64::from_le_bytes(head),
+                    mask,
+                    len: u32::try_from(bytes.len()).ok()?,
+                    rest: bytes[in_head..].into(),
+                    next,
+                };
+                self.push(literal, info)
             }
             HirKind::Class(class) => {
                 let first = class_bytes(class)?;
@@ -471,17 +524,22 @@ impl Compiler {
     }
 
     fn branches(&mut self, pcs: &[u16]) -> Option<u16> {
+        // More than eight: the last of them are an alternation of their own.
+        if let Some((first, rest)) = pcs.split_at_checked(7)
+            && rest.len() > 1
+        {
+            let rest = self.branches(rest)?;
+            return self.branches(&[first, &[rest]].concat());
+        }
         let mut all = Info { first: ByteSet::default(), empty: false, end: false };
-        let mut branches = Vec::new();
         for pc in pcs {
             let info = self.info(*pc);
             all.first.union(&info.first);
             all.empty |= info.empty;
             all.end |= info.end;
-            let first = if info.empty || info.end { None } else { Some(self.set(info.first)?) };
-            branches.push(Branch { pc: *pc, first });
         }
-        self.push(Instruction::Branches { branches: branches.into() }, all)
+        let infos: Vec<(u16, Info)> = pcs.iter().map(|pc| (*pc, self.info(*pc))).collect();
+        self.push(Instruction::Branches { table: BranchTable::new(&infos) }, all)
     }
 
     fn repeat_class(
@@ -524,7 +582,6 @@ impl Compiler {
         if empty && max != Some(1) {
             return None;
         }
-        let order = |again: u16, on: u16| if greedy { [again, on] } else { [on, again] };
         let mut pc = next;
         match max {
             None => {
@@ -532,24 +589,52 @@ impl Compiler {
                 let after = self.info(next);
                 let mut info = Info { first, ..after };
                 info.first.union(&after.first);
-                let head = self.push(Instruction::Branches { branches: Box::new([]) }, info)?;
-                let body = self.compile(sub, head)?;
-                let body_first = Some(self.set(first)?);
-                let on_first = if after.empty || after.end { None } else { Some(self.set(after.first)?) };
-                let [a, b] = order(body, next);
-                let branch = |pc: u16| Branch { pc, first: if pc == body { body_first } else { on_first } };
-                self.code[usize::from(head)] =
-                    Instruction::Branches { branches: Box::new([branch(a), branch(b)]) };
-                pc = head;
+                let head = self.push(Instruction::Match, info)?;
+                // `(?:[class]|other)*` is `[class]*(?:other[class]*)*`: the class is run through whole.
+                let (through, others) = if greedy { class_first(sub) } else { (None, Vec::new()) };
+                pc = match through {
+                    Some(bytes) => {
+                        let mut branches = Vec::new();
+                        for other in others {
+                            branches.push(self.compile(other, head)?);
+                        }
+                        branches.push(next);
+                        let on = self.branches(&branches)?;
+                        let run = self.repeat_class(bytes, 0, None, true, on)?;
+                        // The head is the run; the code before it names the head.
+                        self.code.swap(usize::from(head), usize::from(run));
+                        head
+                    }
+                    None => {
+                        let body = self.compile(sub, head)?;
+                        let body = (body, Info { first, empty: false, end: false });
+                        let on = (next, after);
+                        let branches = if greedy { [body, on] } else { [on, body] };
+                        self.code[usize::from(head)] =
+                            Instruction::Branches { table: BranchTable::new(&branches) };
+                        head
+                    }
+                };
             }
             Some(max) => {
                 for _ in min..max {
                     let body = self.compile(sub, pc)?;
-                    pc = self.branches(&order(body, next))?;
+                    pc = self.branches(&if greedy { [body, next] } else { [next, body] })?;
                 }
             }
         }
         (0..min).try_fold(pc, |pc, _| self.compile(sub, pc))
+    }
+}
+
+/// The class at the head of an alternation, and the other branches.
+fn class_first(hir: &Hir) -> (Option<ByteSet>, Vec<&Hir>) {
+    let HirKind::Alternation(parts) = hir.kind() else { return (None, Vec::new()) };
+    let Some((first, rest)) = parts.split_first() else { return (None, Vec::new()) };
+    // Only more than one byte is worth a run; one that others begin with too is still tried first.
+    match single(first) {
+        Some(bytes) => (Some(bytes), rest.iter().collect()),
+        None => (None, Vec::new()),
     }
 }
 
@@ -622,6 +707,8 @@ mod tests {
             "(?:(a)|b)*(c)$",
             "[a-c]{0,3}(c)$",
             "(?:ab?){2,3}(b*)$",
+            "((?:[a-c]|c?d)*)(c.*)$",
+            "(?:a|b|c|d|e|f|g|h|i|jk|(x))(y?)(.*)$",
         ];
         let texts = [
             "",

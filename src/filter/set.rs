@@ -129,6 +129,19 @@ impl FilterSet {
         counts
     }
 
+    /// Whether any pattern of any filter fits `line`, also one that says that it is nothing.
+    pub fn knows(&self, line: &[u8]) -> bool {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = &mut scratch.matching.cache;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.filters.iter().any(|filter| {
+            let framed = filter.frame(line);
+            framed.is_some_and(|framed| {
+                filter.patterns.iter().any(|pattern| pattern.matches(cache, framed.message))
+            })
+        })
+    }
+
     /// The time at the start of a line, for finding where to begin in a log.
     pub fn time_of(&self, line: &[u8], now: Timestamp) -> Option<Timestamp> {
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
