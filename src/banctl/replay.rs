@@ -17,7 +17,7 @@ use crate::addr::{Host, Net};
 use crate::config::{Config, JailConfig};
 use crate::exit;
 use crate::filter::peer::TrustedProxies;
-use crate::filter::{Context, Filter, FilterSet, FilterSpec};
+use crate::filter::{Context, Filter, FilterSet, FilterSpec, lint};
 use crate::jail::ignore::{Never, read_list};
 use crate::jail::{Action, Ban, JailId, Jails};
 use crate::time::{Clock, SystemClock, Timestamp, zone_by_name};
@@ -251,8 +251,13 @@ fn load(config: &Config, jail: &JailConfig) -> Result<Filter, Failure> {
     let files = config.filters.find(&spec.name).map_err(|error| fail(exit::CONFIG, error))?;
     let files = files
         .ok_or_else(|| fail(exit::CONFIG, format!("{}: there is no filter {:?}", jail.file, spec.name)))?;
+    let own = !files.shipped || !files.overlays.is_empty();
     let sources: Vec<_> = std::iter::once(files.base).chain(files.overlays).collect();
-    Filter::load(&spec, &sources).map_err(|error| fail(exit::CONFIG, error))
+    let filter = Filter::load(&spec, &sources).map_err(|error| fail(exit::CONFIG, error))?;
+    if own {
+        lint::admit(&filter, &sources).map_err(|error| fail(exit::CONFIG, error))?;
+    }
+    Ok(filter)
 }
 
 /// The proxies of the configuration, and loopback.

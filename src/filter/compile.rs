@@ -121,28 +121,7 @@ pub fn expand(
     text: &str,
     defines: &BTreeMap<String, String>,
 ) -> Result<Expanded, PatternError> {
-    let mut builder =
-        Builder { defines, out: String::new(), pieces: Vec::new(), tags: Vec::new(), open: Vec::new() };
-    if !prefix.is_empty() {
-        builder.put(prefix, None, 0)?;
-    }
-    // The implied anchor stays out of the text: patterns are run anchored. A written '^' is harmless.
-    let own_start = builder.out.len();
-    builder.put(text, Some(0), 0)?;
-    if let Some((tag, at)) = builder.open.last() {
-        let at = (*at != usize::MAX).then(|| *at..*at + tag.len() + 2);
-        return Err(PatternError::new(format!("<{tag}> is not closed"), at).help(format!("write </{tag}>")));
-    }
-    // An alternation at the top must not let the prefix belong to its first branch only.
-    if own_start > 0 {
-        builder.out.insert_str(own_start, "(?:");
-        builder.out.push(')');
-        for piece in &mut builder.pieces {
-            if piece.0 >= own_start {
-                piece.0 += 3;
-            }
-        }
-    }
+    let builder = put_together(prefix, text, defines)?;
     let Builder { out, pieces, tags, .. } = builder;
     let hir = regex_syntax::ParserBuilder::new()
         .unicode(false)
@@ -165,6 +144,44 @@ pub fn expand(
             .help("an address is read in one place; write two patterns, or <F-FORWARDED> for the second"));
     }
     Ok(Expanded { regex: out, hir, groups })
+}
+
+/// The text of a pattern with everything put in, unparsed: for engines of another syntax.
+///
+/// # Errors
+/// As [`expand`], but for what the parser refuses.
+pub fn expand_text(text: &str, defines: &BTreeMap<String, String>) -> Result<String, PatternError> {
+    put_together("", text, defines).map(|builder| builder.out)
+}
+
+fn put_together<'a>(
+    prefix: &str,
+    text: &str,
+    defines: &'a BTreeMap<String, String>,
+) -> Result<Builder<'a>, PatternError> {
+    let mut builder =
+        Builder { defines, out: String::new(), pieces: Vec::new(), tags: Vec::new(), open: Vec::new() };
+    if !prefix.is_empty() {
+        builder.put(prefix, None, 0)?;
+    }
+    // The implied anchor stays out of the text: patterns are run anchored. A written '^' is harmless.
+    let own_start = builder.out.len();
+    builder.put(text, Some(0), 0)?;
+    if let Some((tag, at)) = builder.open.last() {
+        let at = (*at != usize::MAX).then(|| *at..*at + tag.len() + 2);
+        return Err(PatternError::new(format!("<{tag}> is not closed"), at).help(format!("write </{tag}>")));
+    }
+    // An alternation at the top must not let the prefix belong to its first branch only.
+    if own_start > 0 {
+        builder.out.insert_str(own_start, "(?:");
+        builder.out.push(')');
+        for piece in &mut builder.pieces {
+            if piece.0 >= own_start {
+                piece.0 += 3;
+            }
+        }
+    }
+    Ok(builder)
 }
 
 fn group_names(hir: &Hir) -> Vec<(usize, String)> {

@@ -19,6 +19,10 @@ impl ByteSet {
         self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
     }
 
+    pub fn remove(&mut self, byte: u8) {
+        self.0[usize::from(byte >> 6)] &= !(1 << (byte & 63));
+    }
+
     #[inline]
     pub fn contains(&self, byte: u8) -> bool {
         self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
@@ -28,6 +32,11 @@ impl ByteSet {
         for (own, other) in self.0.iter_mut().zip(other.0) {
             *own |= other;
         }
+    }
+
+    /// What both hold.
+    pub fn and(&self, other: &ByteSet) -> ByteSet {
+        ByteSet(std::array::from_fn(|at| self.0[at] & other.0[at]))
     }
 
     pub fn intersects(&self, other: &ByteSet) -> bool {

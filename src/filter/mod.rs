@@ -5,6 +5,7 @@
 
 pub mod compile;
 pub mod frame;
+pub mod lint;
 pub mod literal;
 pub mod load;
 pub mod pattern;
