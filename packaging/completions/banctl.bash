@@ -31,6 +31,9 @@ _banctl() {
             banctl,gen-docs)
                 cmd="banctl__subcmd__gen__subcmd__docs"
                 ;;
+            banctl,import)
+                cmd="banctl__subcmd__import"
+                ;;
             banctl,ping)
                 cmd="banctl__subcmd__ping"
                 ;;
@@ -68,7 +71,7 @@ _banctl() {
 
     case "${cmd}" in
         banctl)
-            opts="-h -V --socket --json --help --version status why unban ban bans allow reload ping check scan replay gen-docs"
+            opts="-h -V --socket --json --help --version status why unban ban bans allow reload ping check scan replay import gen-docs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -246,6 +249,28 @@ _banctl() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        banctl__subcmd__import)
+            opts="-h --fail2ban-dir --strict --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --fail2ban-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

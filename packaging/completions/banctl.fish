@@ -39,6 +39,7 @@ complete -c banctl -n "__fish_banctl_needs_command" -f -a "ping" -d 'Is the daem
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "check" -d 'Check the configuration, with the daemon\'s own loader; needs no daemon'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "scan" -d 'Every login attempt found in old logs, offline; .gz, .xz and .zst too'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "replay" -d 'The whole engine over old logs in their own time: whom it would have banned'
+complete -c banctl -n "__fish_banctl_needs_command" -f -a "import" -d 'Translate a fail2ban configuration, with a list of every loss'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "gen-docs" -d 'Write man pages and completions below DIR'
 complete -c banctl -n "__fish_banctl_using_subcommand status" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand status" -l json -d 'JSON instead of text: one object, or one object a line for lists'
@@ -107,6 +108,11 @@ complete -c banctl -n "__fish_banctl_using_subcommand replay" -l log -d 'A log t
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -s h -l help -d 'Print help'
+complete -c banctl -n "__fish_banctl_using_subcommand import" -l fail2ban-dir -d 'fail2ban\'s folder' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand import" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand import" -l strict -d 'Exit code 1 if anything was lost'
+complete -c banctl -n "__fish_banctl_using_subcommand import" -l json -d 'JSON instead of text: one object, or one object a line for lists'
+complete -c banctl -n "__fish_banctl_using_subcommand import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c banctl -n "__fish_banctl_using_subcommand gen-docs" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand gen-docs" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand gen-docs" -s h -l help -d 'Print help'

@@ -71,6 +71,11 @@ pub enum Command {
     Scan(super::scan::ScanArgs),
     /// The whole engine over old logs in their own time: whom it would have banned
     Replay(super::replay::ReplayArgs),
+    /// Translate a fail2ban configuration, with a list of every loss
+    ///
+    /// Exit code 0 whenever it answers (with --strict: 1 if anything was lost), 78 if fail2ban itself would
+    /// refuse to start.
+    Import(super::import::ImportArgs),
     /// Write man pages and completions below DIR
     #[command(hide = true)]
     GenDocs { dir: PathBuf },

@@ -79,7 +79,11 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> Done {
         Command::Allow(command) => session.allow(command),
         Command::Reload => session.reload(),
         Command::Ping => session.ping(),
-        Command::Check { .. } | Command::Scan(_) | Command::Replay(_) | Command::GenDocs { .. } => {
+        Command::Check { .. }
+        | Command::Scan(_)
+        | Command::Replay(_)
+        | Command::Import(_)
+        | Command::GenDocs { .. } => {
             unreachable!("these need no daemon")
         }
     }

@@ -1,1 +1,21 @@
-//! fail2ban
+//! A reader of fail2ban's configuration: files, INI dialect, `%(...)s`, `<tag>`, into one [`jail::Jail`] for
+//! every jail that fail2ban would run. Pure but for reading the files; nothing is executed or evaluated.
+//!
+//! ```text
+//! files --Config--> interpolate --text--> tags --text--> jail --Import--> banctl import
+//! ```
+
+pub mod definition;
+pub mod files;
+pub mod ini;
+pub mod interpolate;
+pub mod jail;
+pub mod note;
+pub mod options;
+pub mod reader;
+pub mod section;
+pub mod tags;
+pub mod time;
+
+/// A text grown by references beyond this is refused. Bytes.
+const TEXT_BYTES_MAX: usize = 1 << 20;

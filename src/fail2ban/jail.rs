@@ -1,0 +1,90 @@
+//! A jail of fail2ban, everything resolved: what `import --json` prints.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::ini::Options;
+
+/// Of a duration or a number: seconds, or the text that is none.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Time {
+    /// -1: for ever.
+    Seconds(i64),
+    Text(String),
+}
+
+impl Time {
+    pub fn read(text: &str) -> Time {
+        match super::time::seconds(text) {
+            Some(seconds) => Time::Seconds(seconds as i64),
+            None => Time::Text(text.to_owned()),
+        }
+    }
+}
+
+/// `bantime.*`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Increment {
+    pub enabled: bool,
+    pub factor: Option<String>,
+    /// A Python expression; portero never evaluates it.
+    pub formula: Option<String>,
+    pub multipliers: Option<Vec<i64>>,
+    pub max_time: Option<Time>,
+    pub rnd_time: Option<Time>,
+    pub overall_jails: Option<bool>,
+}
+
+/// One entry of `action =`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Action {
+    /// Unique within the jail.
+    pub name: String,
+    /// `action.d/FILE.conf`.
+    pub file: String,
+    /// As the jail gives them.
+    pub options: BTreeMap<String, String>,
+    /// `actionban` and the like, and its switches (`true`, `false`).
+    pub commands: BTreeMap<String, serde_json::Value>,
+}
+
+/// One jail that fail2ban would run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Jail {
+    pub name: String,
+    pub enabled: bool,
+    pub backend: String,
+    /// Not expanded; none under systemd.
+    pub log_paths: Vec<String>,
+    /// Those of `log_paths` that are read from their end on.
+    pub log_tail: Vec<String>,
+    pub filter: Option<String>,
+    pub filter_options: BTreeMap<String, String>,
+    pub prefregex: Option<String>,
+    pub failregex: Vec<String>,
+    pub ignoreregex: Vec<String>,
+    pub max_lines: Option<i64>,
+    pub date_pattern: Option<String>,
+    pub max_retry: Option<i64>,
+    pub max_matches: Option<i64>,
+    pub find_time: Option<Time>,
+    pub ban_time: Option<Time>,
+    pub ban_time_increment: Increment,
+    pub ports: Vec<String>,
+    pub protocol: Option<String>,
+    pub ignore_ip: Vec<String>,
+    pub ignore_self: Option<bool>,
+    pub ignore_command: Option<String>,
+    pub ignore_cache: Option<String>,
+    pub log_encoding: Option<String>,
+    pub log_timezone: Option<String>,
+    pub actions: Vec<Action>,
+    pub journal_match: Vec<String>,
+    pub use_dns: Option<String>,
+    /// Where the jail's options and those of its filter were written, as far as they were; those of the filter
+    /// only where the jail has none.
+    #[serde(skip)]
+    pub places: Options,
+}
