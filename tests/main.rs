@@ -8,6 +8,7 @@ mod footprint;
 mod guard;
 mod lint;
 mod rig;
+mod scan;
 mod sim;
 mod store;
 mod tidy;

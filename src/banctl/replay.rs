@@ -261,7 +261,7 @@ fn load(config: &Config, jail: &JailConfig) -> Result<Filter, Failure> {
 }
 
 /// The proxies of the configuration, and loopback.
-fn trusted(proxies: &[Net]) -> TrustedProxies {
+pub(super) fn trusted(proxies: &[Net]) -> TrustedProxies {
     let loopback = [std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()];
     let loopback =
         loopback.map(Host::new).map(|host| if host.is_ipv4() { Net::of(host, 8) } else { Net::host(host) });

@@ -1,318 +1,414 @@
-//! The drift alarm: lines that look like failed logins and match no filter, grouped by shape.
+//! The drift alarm: lines that look like failed logins and that no filter reads, by shape.
 //!
-//! Programs change their wording and filters silently go blind. A line that speaks of a failed login and that no
-//! pattern of any mode knows, not even one that says "this is nothing", is worth a person's look. Lines are
-//! grouped as a pattern would: words stay, what varies becomes a wildcard.
+//! Services reword their lines, and a filter that no longer reads them is silent. So the words of such lines
+//! are looked for in everything; what a filter reads in any of its modes, be it a failure, a success, a note
+//! or a line to ignore, is known. What remains is told by shape, with an example and a pattern to try.
 
-use std::collections::HashMap;
-use std::io::{self, Write};
+use std::fmt::Write;
+use std::hash::Hasher;
+use std::io;
 use std::sync::Arc;
 
-use aho_corasick::AhoCorasick;
+use hashbrown::HashMap;
+use memchr::memchr_iter;
+use siphasher::sip::SipHasher13;
 
+use super::Output;
+use super::json::string;
+use super::shape::{Kind, Piece, pieces};
+use super::suggest::suggestion;
+use super::words::{self, Words};
 use crate::banctl::table::{Look, Tone};
-use crate::filter::{Context, Counts, Filter, FilterSet, FilterSpec, FilterState, FrameKind, load};
-use crate::shipped;
+use crate::filter::frame::Framed;
+use crate::filter::{Attempt, Filter, FilterSet, FrameKind};
 use crate::text::escape;
-use crate::time::Timestamp;
 
-/// What a line on failed logins says, in any letter case.
-const WORDS: [&str; 32] = [
-    "authentication fail",
-    "auth fail",
-    "auth_fail",
-    "authentication error",
-    "authentication rejected",
-    "failed login",
-    "login fail",
-    "login incorrect",
-    "failed to log in",
-    "failed to login",
-    "invalid login",
-    "bad login",
-    "badlogin",
-    "login attempt",
-    "failed password",
-    "invalid password",
-    "wrong password",
-    "incorrect password",
-    "bad password",
-    "password mismatch",
-    "invalid credentials",
-    "bad credentials",
-    "incorrect credentials",
-    "unknown user",
-    "invalid user",
-    "no such user",
-    "user not found",
-    "account not found",
-    "not authenticated",
-    "could not authenticate",
-    "authorization failed",
-    "password check failed",
-];
+/// Shapes told apart; the lines of later ones are counted together. Shapes.
+const SHAPES_MAX: usize = 4096;
+/// As many shapes that differ in one word only become one. Shapes.
+const MERGE_MIN: usize = 3;
+/// Words of one shape that may be masked so.
+const ROUNDS: usize = 4;
+/// Shapes shown to people; `--json` shows all.
+const SHOWN: usize = 20;
 
-/// Different shapes held at most; later ones are only counted.
-const SHAPES_MAX: usize = 2000;
-/// Shapes shown at most.
-const SHOWN: usize = 30;
-/// Words of a message that are looked at.
-const TOKENS_MAX: usize = 60;
-
-/// Collects and groups.
-pub struct Unmatched {
-    words: AhoCorasick,
-    /// The filters asked for in every mode, so that what a stricter mode knows is no news.
+/// Collects what is not read.
+pub(super) struct Unmatched {
+    /// Filters in all their modes: what they read in any way is known.
     known: FilterSet,
-    shapes: HashMap<(Vec<u8>, usize), Vec<Shape>>,
-    held: usize,
+    words: Words,
+    file: Vec<u8>,
+    /// Lines of the present block that a filter told of, from 1, in order.
+    told: Vec<u64>,
+    groups: HashMap<Box<[u8]>, Group>,
+    /// Lines of shapes beyond the cap.
     beyond: u64,
+    /// There are too many shapes, and merging does not help.
+    full: bool,
+    /// Reused from line to line.
+    pieces: Vec<Piece>,
+    shape: Vec<u8>,
 }
 
-/// Lines of one program that differ only where there are wildcards.
-struct Shape {
-    program: Vec<u8>,
-    tokens: Vec<Token>,
-    count: u64,
-    example: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Token {
-    Word(Vec<u8>),
-    /// Something that varies, as pattern text.
-    Varies(String),
+/// Lines of one shape.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub count: u64,
+    /// The first of them, and where it stands.
+    pub example: Box<[u8]>,
+    pub file: Box<[u8]>,
+    pub line: u64,
+    /// Of the example's message.
+    pieces: Vec<Piece>,
 }
 
 impl Unmatched {
-    pub fn new(filters: &[Arc<Filter>], context: Context) -> Unmatched {
-        let mut all: Vec<Arc<Filter>> = filters.to_vec();
-        for filter in filters {
-            let Some(text) = shipped::text_of(shipped::FILTERS, &filter.name) else { continue };
-            for mode in load::modes(text) {
-                let mut spec = FilterSpec::normal(&filter.name);
-                spec.options.push(("mode".to_owned(), mode));
-                all.extend(Filter::shipped(&spec).map(Arc::new));
-            }
-        }
-        let words = AhoCorasick::builder().ascii_case_insensitive(true).build(WORDS);
+    pub fn new(known: FilterSet) -> Unmatched {
         Unmatched {
-            words: words.expect("a few short words"),
-            known: FilterSet::new(all, context),
-            shapes: HashMap::new(),
-            held: 0,
+            known,
+            words: Words::new(),
+            file: Vec::new(),
+            told: Vec::new(),
+            groups: HashMap::new(),
             beyond: 0,
+            full: false,
+            pieces: Vec::new(),
+            shape: Vec::new(),
         }
     }
 
-    pub fn scan(&mut self, set: &FilterSet, state: &mut FilterState, now: Timestamp, block: &[u8]) -> Counts {
-        let counts = set.scan(state, now, block, &mut |_| {});
-        let mut at = 0;
-        while let Some(found) = self.words.find(&block[at..]) {
-            let hit = at + found.start();
-            let start = memchr::memrchr(b'\n', &block[..hit]).map_or(0, |end| end + 1);
-            let end = memchr::memchr(b'\n', &block[hit..]).map_or(block.len(), |len| hit + len);
-            self.line(&block[start..end]);
-            at = end;
-        }
-        counts
+    /// Whether `line` only accompanies one by which a service that is read tells of the failure itself.
+    fn accompanies(&self, line: &[u8]) -> bool {
+        let framed = framed(line);
+        let Some(ident) = framed.ident else { return false };
+        let claims = |filter: &Arc<Filter>| !filter.ident.is_empty() && filter.frame(line).is_some();
+        words::accompanies(framed.message)
+            && (words::only_checks(ident) || self.known.filters().iter().any(claims))
     }
 
-    fn line(&mut self, line: &[u8]) {
-        if self.known.knows(line) {
+    fn line(&mut self, number: u64, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if !self.words.suspicious(line) || self.known.knows(line) || self.accompanies(line) {
             return;
         }
-        let framed = FrameKind::Syslog.split(line).or_else(|| FrameKind::Date.split(line));
-        let (program, message) = match &framed {
-            Some(framed) => (framed.ident.unwrap_or_default(), framed.message),
-            None => (&b""[..], line),
-        };
-        let tokens = tokens(message);
-        let shapes = self.shapes.entry((program.to_vec(), tokens.len())).or_default();
-        let near = shapes.iter_mut().filter_map(|shape| Some((similar(&shape.tokens, &tokens)?, shape)));
-        if let Some((_, shape)) = near.max_by_key(|(same, _)| *same) {
-            shape.count += 1;
-            for (known, new) in shape.tokens.iter_mut().zip(tokens) {
-                if *known != new {
-                    *known = Token::Varies(r"\S+".to_owned());
-                }
-            }
+        let framed = framed(line);
+        pieces(framed.message, &mut self.pieces);
+        self.shape.clear();
+        write_shape(&mut self.shape, &framed, &self.pieces);
+        if let Some(group) = self.groups.get_mut(&self.shape[..]) {
+            group.count += 1;
             return;
         }
-        if self.held >= SHAPES_MAX {
+        if self.groups.len() >= SHAPES_MAX && !self.full {
+            self.merge();
+            // If little came of it, it is not tried again for each line.
+            self.full = self.groups.len() > SHAPES_MAX / 2;
+        }
+        if self.groups.len() >= SHAPES_MAX {
             self.beyond += 1;
             return;
         }
-        self.held += 1;
-        shapes.push(Shape { program: program.to_vec(), tokens, count: 1, example: line.to_vec() });
+        let group = Group {
+            count: 1,
+            example: line.into(),
+            file: self.file[..].into(),
+            line: number,
+            pieces: self.pieces.clone(),
+        };
+        self.groups.insert(self.shape[..].into(), group);
     }
 
-    pub fn show(self, out: &mut impl Write, look: Look, json: bool) -> io::Result<()> {
-        let mut shapes: Vec<Shape> = self.shapes.into_values().flatten().collect();
-        shapes.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.example.cmp(&b.example)));
-        if json {
-            for shape in shapes {
-                let object = serde_json::json!({
-                    "unmatched": shape.count,
-                    "program": String::from_utf8_lossy(&shape.program),
-                    "pattern": shape.pattern(),
-                    "example": String::from_utf8_lossy(&shape.example),
-                });
-                writeln!(out, "{object}")?;
+    /// Makes one shape of those that differ in one word only, if they are several: an account, most likely,
+    /// that nothing else gave away. Two such words in one shape take two rounds.
+    fn merge(&mut self) {
+        for _ in 0..ROUNDS {
+            let mut places: HashMap<u64, (usize, Vec<&Box<[u8]>>)> = HashMap::new();
+            for (shape, group) in &self.groups {
+                for (index, key) in masked(group) {
+                    places.entry(key).or_insert((index, Vec::new())).1.push(shape);
+                }
             }
-            return Ok(());
-        }
-        if shapes.is_empty() {
-            return writeln!(out, "every line that looks like a failed login is known to a filter");
-        }
-        let lines: u64 = shapes.iter().map(|shape| shape.count).sum();
-        let headline = format!("{} lines look like failed logins and match no filter:", lines + self.beyond);
-        writeln!(out, "{}", look.paint(Tone::Warn, &headline))?;
-        for shape in shapes.iter().take(SHOWN) {
-            let program = if shape.program.is_empty() {
-                String::new()
-            } else {
-                format!("  {}", escape(&shape.program))
-            };
-            writeln!(
-                out,
-                "\n{}{}",
-                look.paint(Tone::Bold, &format!("{}x", shape.count)),
-                look.paint(Tone::Bold, &program)
-            )?;
-            writeln!(out, "  {}", escape(&shape.example))?;
-            writeln!(
-                out,
-                "  {}",
-                look.paint(Tone::Dim, &format!("'''{}'''", escape(shape.pattern().as_bytes())))
-            )?;
-        }
-        if shapes.len() > SHOWN {
-            writeln!(out, "\nand {} more shapes", shapes.len() - SHOWN)?;
-        }
-        writeln!(
-            out,
-            "\nThe patterns are a first guess: see that no client-written text can move the address."
-        )
-    }
-}
-
-impl Shape {
-    /// A pattern for lines of this shape. One address at most is `<HOST>`: the first.
-    fn pattern(&self) -> String {
-        let mut out = String::new();
-        let mut host = false;
-        for (at, token) in self.tokens.iter().enumerate() {
-            if at > 0 {
-                out.push(' ');
+            let mut found: Vec<(usize, Vec<Box<[u8]>>)> = places
+                .into_values()
+                .filter(|(_, shapes)| shapes.len() >= MERGE_MIN)
+                .map(|(index, shapes)| (index, shapes.into_iter().cloned().collect()))
+                .collect();
+            if found.is_empty() {
+                return;
             }
-            match token {
-                Token::Word(word) => out.push_str(&regex_syntax::escape(&String::from_utf8_lossy(word))),
-                Token::Varies(text) if host => out.push_str(&text.replace("<HOST>", r"[0-9A-Fa-f:.]+")),
-                Token::Varies(text) => {
-                    host = text.contains("<HOST>");
-                    out.push_str(text);
+            for (_, shapes) in &mut found {
+                shapes.sort();
+            }
+            // Most shapes first; what is left is only there so that a scan comes out the same each time.
+            found.sort_by(|(at, shapes), (other_at, others)| {
+                (others.len(), at, &shapes[0]).cmp(&(shapes.len(), other_at, &others[0]))
+            });
+            for (index, shapes) in found {
+                // Some may have gone into another one by now.
+                if shapes.iter().all(|shape| self.groups.contains_key(shape)) {
+                    self.join(index, &shapes);
                 }
             }
         }
-        out.push('$');
-        out
+    }
+
+    /// Makes one group of several, whose shapes differ in the piece at `index`.
+    fn join(&mut self, index: usize, shapes: &[Box<[u8]>]) {
+        let groups = shapes.iter().filter_map(|shape| self.groups.remove(shape));
+        let Some(mut merged) = groups.reduce(Group::join) else { return };
+        merged.pieces[index].kind = Kind::Word;
+        let mut shape = Vec::new();
+        write_shape(&mut shape, &framed(&merged.example), &merged.pieces);
+        let merged = match self.groups.remove(&shape[..]) {
+            Some(known) => known.join(merged),
+            None => merged,
+        };
+        self.groups.insert(shape.into(), merged);
+    }
+
+    /// All shapes, the most frequent first.
+    pub fn groups(mut self) -> Groups {
+        self.merge();
+        let mut groups: Vec<(Box<[u8]>, Group)> = self.groups.into_iter().collect();
+        groups.sort_by(|(shape, group), (other_shape, other)| {
+            other.count.cmp(&group.count).then_with(|| shape.cmp(other_shape))
+        });
+        Groups { groups, beyond: self.beyond }
     }
 }
 
-/// How many tokens are alike, if enough are.
-fn similar(a: &[Token], b: &[Token]) -> Option<usize> {
-    let same = a.iter().zip(b).filter(|(a, b)| a == b).count();
-    (a.len() == b.len() && same * 10 >= a.len() * 7).then_some(same)
-}
-
-fn tokens(message: &[u8]) -> Vec<Token> {
-    message.split(|b| *b == b' ').filter(|word| !word.is_empty()).take(TOKENS_MAX).map(token).collect()
-}
-
-/// A word, or what stands for it: punctuation and the key of `key=value` stay.
-fn token(word: &[u8]) -> Token {
-    let open = word.iter().take_while(|b| b"([{<\"'".contains(b)).count();
-    let key = word[open..].iter().position(|b| *b == b'=').map_or(open, |at| open + at + 1);
-    let key = key + word[key..].iter().take_while(|b| b"([{<\"'".contains(b)).count();
-    let close = word[key..].iter().rev().take_while(|b| b")]}>\"',;:.".contains(b)).count();
-    let (head, core, tail) = (&word[..key], &word[key..word.len() - close], &word[word.len() - close..]);
-    let quoted = |text: &[u8]| regex_syntax::escape(&String::from_utf8_lossy(text));
-    let around = |middle: &str| Token::Varies(format!("{}{middle}{}", quoted(head), quoted(tail)));
-    let is_key = |name: &str| head.to_ascii_lowercase().starts_with(name.as_bytes());
-    if core.is_empty() {
-        return Token::Word(word.to_vec());
-    }
-    if let Some((before, after)) = address(core) {
-        return Token::Varies(format!("{}{}<HOST>{}{}", quoted(head), before, after, quoted(tail)));
-    }
-    if is_key("user") || is_key("login") || is_key("account") || core.contains(&b'@') {
-        return around(r"<F-USER>\S+?</F-USER>");
-    }
-    let digits = core.iter().filter(|b| b.is_ascii_digit()).count();
-    let hex = core.iter().all(u8::is_ascii_hexdigit);
-    if digits == core.len() {
-        around(r"\d+")
-    } else if digits > 0 && (hex || digits * 2 >= core.len() || core.len() >= 12) || key > open {
-        around(r"\S+?")
-    } else {
-        Token::Word(word.to_vec())
+impl Group {
+    /// Both as one, with the example that came first.
+    fn join(self, other: Group) -> Group {
+        let count = self.count + other.count;
+        let first = if (&self.file, self.line) <= (&other.file, other.line) { self } else { other };
+        Group { count, ..first }
     }
 }
 
-/// What stands around the address in a word, as pattern text: `name[203.0.113.7]`, `203.0.113.7:443`.
-fn address(core: &[u8]) -> Option<(&'static str, &'static str)> {
-    let is = |text: &[u8]| crate::filter::peer::host(text).is_some();
-    if is(core) {
-        return Some(("", ""));
+impl Output for Unmatched {
+    fn begin(&mut self, file: &[u8]) {
+        self.file = file.to_vec();
     }
-    if let Some(open) = core.iter().position(|b| *b == b'[')
-        && is(&core[open + 1..])
-    {
-        return Some((r"[^\[\] ]*\[", ""));
+
+    fn attempt(&mut self, line: u64, _attempt: &Attempt<'_>, again: bool) {
+        if !again {
+            self.told.push(line);
+        }
     }
-    let colon = core.iter().rposition(|b| *b == b':')?;
-    let port = &core[colon + 1..];
-    (is(&core[..colon]) && port.iter().all(u8::is_ascii_digit)).then_some(("", r":\d+"))
+
+    fn block(&mut self, first_line: u64, block: &[u8]) -> io::Result<()> {
+        let told = std::mem::take(&mut self.told);
+        let mut known = told.iter().copied().peekable();
+        let (mut at, mut number) = (0, first_line);
+        while at < block.len() {
+            // The automaton runs over many lines at once; only where it stops is a line looked at.
+            let Some(first) = self.words.first(&block[at..]) else { break };
+            let hit = at + first;
+            number += memchr_iter(b'\n', &block[at..hit]).count() as u64;
+            let start = memchr::memrchr(b'\n', &block[at..hit]).map_or(at, |end| at + end + 1);
+            let end = memchr::memchr(b'\n', &block[hit..]).map_or(block.len(), |len| hit + len);
+            while known.next_if(|line| *line < number).is_some() {}
+            if known.peek() != Some(&number) {
+                self.line(number, &block[start..end]);
+            }
+            at = end + 1;
+            number += 1;
+        }
+        self.told = told;
+        self.told.clear();
+        Ok(())
+    }
+}
+
+/// What is not read.
+pub(super) struct Groups {
+    groups: Vec<(Box<[u8]>, Group)>,
+    beyond: u64,
+}
+
+/// Takes a line apart in the first form that fits it.
+pub(super) fn framed(line: &[u8]) -> Framed<'_> {
+    let whole = || FrameKind::Line.split(line).expect("any line is one");
+    FrameKind::ALL.iter().find_map(|kind| kind.split(line)).unwrap_or_else(whole)
+}
+
+/// Program name and message, masked. Log text stays as it is: it is escaped when shown.
+fn write_shape(out: &mut Vec<u8>, framed: &Framed<'_>, pieces: &[Piece]) {
+    if let Some(ident) = framed.ident {
+        out.extend_from_slice(ident);
+        out.extend_from_slice(b": ");
+    }
+    for piece in pieces {
+        match piece.kind.mask() {
+            Some(mask) => out.extend_from_slice(mask.as_bytes()),
+            None => out.extend_from_slice(&framed.message[piece.range.clone()]),
+        }
+    }
+}
+
+/// The fixed words of a shape, each with a key that is the same for all shapes that differ there only.
+fn masked(group: &Group) -> Vec<(usize, u64)> {
+    let framed = framed(&group.example);
+    let text = |piece: &Piece| match piece.kind.mask() {
+        Some(mask) => mask.as_bytes(),
+        None => &framed.message[piece.range.clone()],
+    };
+    let hash = |index: usize, text: &[u8]| {
+        let mut hasher = SipHasher13::new_with_keys(index as u64, 0);
+        hasher.write(text);
+        hasher.finish()
+    };
+    let ident = hash(usize::MAX, framed.ident.unwrap_or_default());
+    let number = hash(usize::MAX - 1, &group.pieces.len().to_le_bytes());
+    let hashes: Vec<u64> =
+        group.pieces.iter().enumerate().map(|(index, piece)| hash(index, text(piece))).collect();
+    let sum = hashes.iter().fold(ident ^ number, |sum, hash| sum.wrapping_add(*hash));
+    let word =
+        |piece: &Piece| piece.kind == Kind::Text && framed.message[piece.range.start].is_ascii_alphanumeric();
+    let words = group.pieces.iter().enumerate().filter(|(_, piece)| word(piece));
+    words
+        .map(|(index, _)| (index, sum.wrapping_sub(hashes[index]).wrapping_add(hash(index, b"<word>"))))
+        .collect()
+}
+
+/// One object for each shape.
+pub(super) fn json(groups: &Groups) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (shape, group) in &groups.groups {
+        out.extend_from_slice(format!("{{\"count\":{},\"shape\":", group.count).as_bytes());
+        string(&mut out, shape);
+        out.extend_from_slice(b",\"example\":");
+        string(&mut out, &group.example);
+        out.extend_from_slice(b",\"file\":");
+        string(&mut out, &group.file);
+        out.extend_from_slice(format!(",\"line\":{},\"suggestion\":", group.line).as_bytes());
+        match group.suggestion() {
+            Some(text) => string(&mut out, text.as_bytes()),
+            None => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(b"}\n");
+    }
+    out
+}
+
+/// For people. `lines`: how many were read in all.
+pub(super) fn text(look: Look, groups: &Groups, lines: u64) -> Vec<u8> {
+    let mut out = String::new();
+    let count: u64 = groups.groups.iter().map(|(_, group)| group.count).sum::<u64>() + groups.beyond;
+    if count == 0 {
+        let _ = writeln!(out, "{lines} lines: every one that looks like a failed login is read by a filter");
+        return out.into_bytes();
+    }
+    let kinds = groups.groups.len();
+    let _ = writeln!(
+        out,
+        "{count} of {lines} lines look like failed logins and are read by no filter; {kinds} shape{}",
+        if kinds == 1 { "" } else { "s" }
+    );
+    for (shape, group) in groups.groups.iter().take(SHOWN) {
+        let shape = escape(shape);
+        let _ = writeln!(out, "\n{} x  {}", group.count, look.paint(Tone::Bold, &shape));
+        let place = format!("{}:{}:", escape(&group.file), group.line);
+        let _ = writeln!(out, "  {} {}", look.paint(Tone::Dim, &place), escape(&group.example));
+        if let Some(suggestion) = group.suggestion() {
+            for line in suggestion.lines() {
+                let _ = writeln!(out, "    {}", look.paint(Tone::Good, line));
+            }
+        }
+    }
+    if kinds > SHOWN {
+        let _ = writeln!(out, "\nand {} more shapes: --json shows all", kinds - SHOWN);
+    }
+    if groups.beyond > 0 {
+        let _ = writeln!(out, "\n{} lines of further shapes, which are not told apart", groups.beyond);
+    }
+    let _ = writeln!(
+        out,
+        "\nA pattern is to be checked before use: put it in filters/NAME.toml, and look at what a client can write."
+    );
+    out.into_bytes()
+}
+
+impl Group {
+    /// A filter that reads the example.
+    fn suggestion(&self) -> Option<String> {
+        suggestion(&self.example, &framed(&self.example), &self.pieces)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::peer::TrustedProxies;
+
+    /// No filter at all.
+    fn nothing() -> FilterSet {
+        let context = crate::filter::Context {
+            timezone: chrono_tz::Tz::UTC,
+            year: None,
+            trusted_proxies: Default::default(),
+            sessions_max: 10,
+        };
+        FilterSet::new(Vec::new(), context)
+    }
+
+    fn groups_of(lines: &[&str]) -> Vec<(u64, String)> {
+        let mut unmatched = Unmatched::new(nothing());
+        unmatched.begin(b"log");
+        let text: Vec<u8> = lines.iter().flat_map(|line| format!("{line}\n").into_bytes()).collect();
+        unmatched.block(1, &text).unwrap();
+        let groups = unmatched.groups();
+        groups.groups.iter().map(|(shape, group)| (group.count, escape(shape))).collect()
+    }
 
     #[test]
-    fn lines_of_one_shape_are_one_and_the_pattern_fits_them() {
-        let filter = Filter::from_toml("known", "failregex = ['login failed for known$']", "x").unwrap();
-        let context = Context {
-            timezone: chrono_tz::Tz::UTC,
-            year: Some(2026),
-            trusted_proxies: TrustedProxies::default(),
-            sessions_max: 1,
-        };
-        let filters = [Arc::new(filter)];
-        let set = FilterSet::new(filters.to_vec(), context.clone());
-        let mut unmatched = Unmatched::new(&filters, context);
-        let mut text = String::new();
-        for n in 0..20 {
-            text += &format!(
-                "Jun  1 06:27:45 mail newd[{n}]: Login failed user=u{n} from 203.0.113.{n} port 4{n}: no\n"
-            );
+    fn only_what_looks_like_a_failed_login_is_told_and_by_shape() {
+        let groups = groups_of(&[
+            "Jun  1 06:27:45 mx1 demo[12]: Login FAILED for bob from 203.0.113.7",
+            "Jun  1 06:27:46 mx1 demo[13]: connect from 203.0.113.7",
+            "Jun  1 06:27:47 mx1 demo[14]: Login FAILED for eve from 2001:db8::7",
+            "Jun  1 06:27:47 mx1 demo[14]: SASL went well",
+            "Jun  1 06:27:47 mx1 demo[14]: sasl mechanism X: it failed",
+        ]);
+        assert_eq!(
+            groups,
+            [
+                (2, "demo: Login FAILED for <user> from <ip>".to_owned()),
+                (1, "demo: sasl mechanism X: it failed".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn shapes_that_differ_in_one_word_are_one() {
+        let lines: Vec<String> = ["anna", "bert", "carl", "dora"]
+            .iter()
+            .map(|who| format!("Jun  1 06:27:45 mx1 demo[12]: {who} gave a bad password (203.0.113.7)"))
+            .chain(["Jun  1 06:27:45 mx1 demo[12]: bad password, but of another kind".to_owned()])
+            .collect();
+        let groups = groups_of(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(groups[0], (4, "demo: <word> gave a bad password (<ip>)".to_owned()));
+        assert_eq!(groups.len(), 2);
+    }
+
+    #[test]
+    fn a_flood_of_shapes_stays_under_the_cap() {
+        let lines: Vec<String> = (0..2 * SHAPES_MAX)
+            .map(|n| {
+                let word = |n: usize| (b'a' + (n % 26) as u8) as char;
+                format!(
+                    "bad password {}",
+                    "x ".repeat(n % 90) + &String::from_iter([word(n / 90), word(n / 2340), word(n)])
+                )
+            })
+            .collect();
+        let mut unmatched = Unmatched::new(nothing());
+        for (index, line) in lines.iter().enumerate() {
+            unmatched.line(index as u64 + 1, line.as_bytes());
+            assert!(unmatched.groups.len() <= SHAPES_MAX);
         }
-        text += "Jun  1 06:27:45 mail newd[1]: login failed for known\nJun  1 06:27:45 mail newd[1]: all is well\n";
-        unmatched.scan(&set, &mut FilterState::default(), Timestamp::default(), text.as_bytes());
-        let mut out = Vec::new();
-        let look = Look { colour: false, now: Timestamp::default() };
-        unmatched.show(&mut out, look, true).unwrap();
-        let lines: Vec<serde_json::Value> =
-            String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 1, "{lines:?}");
-        assert_eq!(lines[0]["unmatched"], 20);
-        let pattern = lines[0]["pattern"].as_str().unwrap();
-        let toml = format!("failregex = ['''{pattern}''']");
-        let filter = Filter::from_toml("x", &toml, "x").unwrap();
-        for line in text.lines().take(20) {
-            assert_eq!(filter.all_matches(line.as_bytes()).len(), 1, "{pattern} on {line}");
-        }
+        let groups = unmatched.groups();
+        let sum: u64 = groups.groups.iter().map(|(_, group)| group.count).sum();
+        assert_eq!(sum + groups.beyond, lines.len() as u64);
     }
 }

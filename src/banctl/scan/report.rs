@@ -1,0 +1,434 @@
+//! The summary of a scan, for people: what each filter found, who tried most, what was tried most, when.
+
+use std::fmt::Write;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{TimeZone, Utc};
+use chrono_tz::Tz;
+use hashbrown::hash_map::{Entry, EntryRef};
+use hashbrown::{HashMap, HashSet};
+
+use super::{Output, Totals};
+use crate::addr::Host;
+use crate::banctl::table::{Look, Table, Tone, cell};
+use crate::filter::{Attempt, Filter, Outcome};
+use crate::time::{Timestamp, show_duration};
+
+/// Addresses and accounts told apart; what comes after them is in the totals only. Entries of each.
+const KEYS_MAX: usize = 1_000_000;
+/// Pairs of address and account told apart. Entries.
+const PAIRS_MAX: usize = 4_000_000;
+/// Longer accounts are told apart by their beginning. Bytes.
+const ACCOUNT_BYTES_MAX: usize = 256;
+/// Lines of the tables of addresses and accounts.
+const TOP: usize = 10;
+
+/// Failures and successes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tally {
+    failures: u64,
+    successes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, outcome: Outcome, times: u64) {
+        match outcome {
+            Outcome::Failure => self.failures += times,
+            Outcome::Success => self.successes += times,
+        }
+    }
+}
+
+/// What is known of one address or account.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    /// In order of first mention.
+    id: u32,
+    tally: Tally,
+    /// Accounts tried from an address, addresses that tried an account.
+    others: u32,
+    span: Option<(Timestamp, Timestamp)>,
+}
+
+impl Row {
+    fn new(id: usize) -> Row {
+        Row { id: id as u32, tally: Tally::default(), others: 0, span: None }
+    }
+
+    fn add(&mut self, attempt: &Attempt<'_>) {
+        self.tally.add(attempt.outcome, attempt.times.into());
+        if let Some(time) = attempt.time {
+            let (first, last) = self.span.unwrap_or((time, time));
+            self.span = Some((first.min(time), last.max(time)));
+        }
+    }
+}
+
+/// Counts as it goes. Nothing is allocated for an attempt unless it brings a new address or account.
+pub(super) struct Report {
+    filters: Vec<Tally>,
+    all: Tally,
+    /// Failures whose line and session name no address.
+    nowhere: u64,
+    hosts: HashMap<Host, Row>,
+    accounts: HashMap<Vec<u8>, Row>,
+    /// Who tried what: ids of both.
+    pairs: HashSet<(u32, u32)>,
+    /// An account in lower case.
+    folded: Vec<u8>,
+    span: Option<(Timestamp, Timestamp)>,
+    /// Some cap was reached.
+    full: bool,
+}
+
+impl Report {
+    pub fn new(filters: usize) -> Report {
+        Report {
+            filters: vec![Tally::default(); filters],
+            all: Tally::default(),
+            nowhere: 0,
+            hosts: HashMap::new(),
+            accounts: HashMap::new(),
+            pairs: HashSet::new(),
+            folded: Vec::new(),
+            span: None,
+            full: false,
+        }
+    }
+}
+
+impl Output for Report {
+    fn begin(&mut self, _file: &[u8]) {}
+
+    fn attempt(&mut self, _line: u64, attempt: &Attempt<'_>, again: bool) {
+        let times = u64::from(attempt.times);
+        if times == 0 {
+            return;
+        }
+        self.filters[attempt.filter].add(attempt.outcome, times);
+        if again {
+            return;
+        }
+        self.all.add(attempt.outcome, times);
+        if let Some(time) = attempt.time {
+            let (first, last) = self.span.unwrap_or((time, time));
+            self.span = Some((first.min(time), last.max(time)));
+        }
+        let host = attempt.host.and_then(|host| {
+            let known = self.hosts.len();
+            let row = match self.hosts.entry(host) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(free) if known < KEYS_MAX => free.insert(Row::new(known)),
+                Entry::Vacant(_) => {
+                    self.full = true;
+                    return None;
+                }
+            };
+            row.add(attempt);
+            Some(row)
+        });
+        if attempt.host.is_none() && attempt.outcome == Outcome::Failure {
+            self.nowhere += times;
+        }
+        let account = attempt.user.and_then(|user| {
+            self.folded.clear();
+            self.folded.extend_from_slice(&user[..user.len().min(ACCOUNT_BYTES_MAX)]);
+            self.folded.make_ascii_lowercase();
+            let known = self.accounts.len();
+            let row = match self.accounts.entry_ref(&self.folded[..]) {
+                EntryRef::Occupied(known) => known.into_mut(),
+                EntryRef::Vacant(free) if known < KEYS_MAX => free.insert(Row::new(known)),
+                EntryRef::Vacant(_) => {
+                    self.full = true;
+                    return None;
+                }
+            };
+            row.add(attempt);
+            Some(row)
+        });
+        if let (Some(host), Some(account)) = (host, account) {
+            if self.pairs.len() >= PAIRS_MAX {
+                self.full = true;
+            } else if self.pairs.insert((host.id, account.id)) {
+                host.others += 1;
+                account.others += 1;
+            }
+        }
+    }
+
+    fn block(&mut self, _first_line: u64, _block: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Report {
+    /// The whole summary. `zone`: for the times shown, the zone of the log. `elapsed`: reading and matching.
+    pub fn text(
+        &self,
+        look: Look,
+        zone: Tz,
+        filters: &[Arc<Filter>],
+        totals: &Totals,
+        elapsed: Duration,
+    ) -> String {
+        let mut out = self.head(zone, totals, elapsed);
+        let mut table = Table::new(&["FILTER", "FAILURES", "SUCCESSES"]);
+        let mut found: Vec<(&str, Tally)> = Vec::new();
+        for (filter, tally) in filters.iter().zip(&self.filters) {
+            // One filter in several modes.
+            match found.iter_mut().find(|(name, _)| *name == filter.name) {
+                Some((_, sum)) => {
+                    sum.failures = sum.failures.max(tally.failures);
+                    sum.successes = sum.successes.max(tally.successes);
+                }
+                None => found.push((&filter.name, *tally)),
+            }
+        }
+        let silent = found.iter().filter(|(_, tally)| *tally == Tally::default()).count();
+        found.retain(|(_, tally)| *tally != Tally::default());
+        found.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.failures));
+        for (name, tally) in &found {
+            table.row(vec![cell(name, Tone::Bold), tally.failures.into(), tally.successes.into()]);
+        }
+        if found.is_empty() {
+            let _ = writeln!(out, "\nno attempt found; banctl scan --unmatched shows what looks like one");
+        } else {
+            let _ = write!(out, "\n{}", table.show(look, ""));
+            if silent > 0 {
+                let s = if silent == 1 { "" } else { "s" };
+                let _ =
+                    writeln!(out, "{}", look.paint(Tone::Dim, &format!("{silent} other filter{s}: nothing")));
+            }
+            if found.len() > 1 {
+                let Tally { failures, successes } = self.all;
+                let _ = writeln!(out, "in all {failures} failures, {successes} successes");
+            }
+        }
+        if self.nowhere > 0 {
+            let _ = writeln!(out, "{} failures name no address", self.nowhere);
+        }
+        self.addresses(look, zone, &mut out);
+        self.tried(look, zone, &mut out);
+        if self.full {
+            let _ = writeln!(
+                out,
+                "\nmore than {KEYS_MAX} addresses or accounts: those that came later are in the totals only"
+            );
+        }
+        out
+    }
+
+    fn head(&self, zone: Tz, totals: &Totals, elapsed: Duration) -> String {
+        let mut out = String::new();
+        let secs = elapsed.as_secs_f64().max(1e-6);
+        let _ = write!(out, "{} line{}", totals.lines, if totals.lines == 1 { "" } else { "s" });
+        if totals.logs > 1 {
+            let _ = write!(out, " in {} logs", totals.logs);
+        }
+        let _ = writeln!(
+            out,
+            ", {}, read in {secs:.2} s: {} lines/s",
+            size(totals.bytes),
+            rounded(totals.lines as f64 / secs)
+        );
+        let spans = [totals.span, self.span].into_iter().flatten();
+        if let Some((first, last)) = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) {
+            let span = show_duration(last.since(first));
+            let _ = writeln!(out, "from {} to {} ({span}, {zone})", clock(zone, first), clock(zone, last));
+        }
+        if totals.unreadable > 0 {
+            let _ =
+                writeln!(out, "{} of {} logs could not be read to the end", totals.unreadable, totals.logs);
+        }
+        if totals.cut > 0 {
+            let _ = writeln!(out, "{} lines were longer than the cap and were cut", totals.cut);
+        }
+        out
+    }
+
+    fn addresses(&self, look: Look, zone: Tz, out: &mut String) {
+        let tried = self.hosts.iter().filter(|(_, row)| row.tally.failures > 0);
+        let mut top: Vec<(&Host, &Row)> = tried.collect();
+        let all = top.len();
+        // Failures first; equal ones by address, so that a scan comes out the same each time.
+        keep_top(&mut top, |(host, row)| (std::cmp::Reverse(row.tally.failures), **host));
+        let mut table = Table::new(&["ADDRESS", "FAILURES", "SUCCESSES", "ACCOUNTS", "FIRST", "LAST"]);
+        for (host, row) in top {
+            let (first, last) = times(zone, row.span);
+            table.row(vec![
+                cell(host.to_string(), Tone::Bold),
+                row.tally.failures.into(),
+                row.tally.successes.into(),
+                row.others.into(),
+                first.into(),
+                last.into(),
+            ]);
+        }
+        section(out, look, &table, all, ("address failed", "addresses failed"));
+    }
+
+    fn tried(&self, look: Look, zone: Tz, out: &mut String) {
+        let mut top: Vec<(&Vec<u8>, &Row)> =
+            self.accounts.iter().filter(|(_, row)| row.tally.failures > 0).collect();
+        let all = top.len();
+        keep_top(&mut top, |(account, row)| (std::cmp::Reverse(row.tally.failures), *account));
+        let mut table = Table::new(&["ACCOUNT", "FAILURES", "SUCCESSES", "ADDRESSES", "FIRST", "LAST"]);
+        for (account, row) in top {
+            let (first, last) = times(zone, row.span);
+            table.row(vec![
+                cell(shortened(account), Tone::Bold),
+                row.tally.failures.into(),
+                row.tally.successes.into(),
+                row.others.into(),
+                first.into(),
+                last.into(),
+            ]);
+        }
+        section(out, look, &table, all, ("account was tried", "accounts were tried"));
+    }
+}
+
+/// Sorts the first [`TOP`] by `key` to the front and drops the others.
+fn keep_top<T, K: Ord>(rows: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    if rows.len() > TOP {
+        rows.select_nth_unstable_by_key(TOP, |row| key(row));
+        rows.truncate(TOP);
+    }
+    rows.sort_by_key(|row| key(row));
+}
+
+fn section(out: &mut String, look: Look, table: &Table, all: usize, words: (&str, &str)) {
+    if all == 0 {
+        return;
+    }
+    let what = if all == 1 { words.0 } else { words.1 };
+    let most = if all > TOP { format!("; the {TOP} with most failures") } else { String::new() };
+    let _ = write!(out, "\n{all} {what}{most}:\n{}", table.show(look, ""));
+}
+
+/// An account as text that fits into a table; the table escapes it.
+fn shortened(account: &[u8]) -> String {
+    const CHARS: usize = 48;
+    let text = crate::text::escape(account);
+    if text.chars().count() <= CHARS {
+        return text;
+    }
+    text.chars().take(CHARS - 1).chain(['…']).collect()
+}
+
+fn times(zone: Tz, span: Option<(Timestamp, Timestamp)>) -> (String, String) {
+    span.map_or_else(Default::default, |(first, last)| (clock(zone, first), clock(zone, last)))
+}
+
+/// `2026-06-01 06:48:30`.
+fn clock(zone: Tz, time: Timestamp) -> String {
+    match Utc.timestamp_opt(time.secs(), 0).single() {
+        Some(utc) => utc.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string(),
+        None => time.secs().to_string(),
+    }
+}
+
+/// `142.3 MiB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
+    }
+}
+
+/// Two digits that matter: `5.3 million`, `240 thousand`, `37`.
+fn rounded(number: f64) -> String {
+    match number {
+        n if n >= 1e7 => format!("{:.0} million", n / 1e6),
+        n if n >= 1e6 => format!("{:.1} million", n / 1e6),
+        n if n >= 1e3 => format!("{:.0} thousand", n / 1e3),
+        n => format!("{n:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK: Look = Look { colour: false, now: Timestamp::from_secs(1_795_300_000) };
+
+    fn attempt<'a>(host: &str, user: &'a [u8], secs: i64) -> Attempt<'a> {
+        Attempt {
+            outcome: Outcome::Failure,
+            host: host.parse().ok(),
+            user: Some(user),
+            pwhash: None,
+            time: Some(Timestamp::from_secs(secs)),
+            times: 1,
+            line: b"",
+            line_index: 0,
+            filter: 0,
+            pattern: 0,
+        }
+    }
+
+    fn shown(report: &Report) -> String {
+        let filter = Arc::new(
+            Filter::from_toml("demo", "description = \"d\"\nfailregex = [\"x <HOST>$\"]", "f").unwrap(),
+        );
+        report.text(LOOK, Tz::UTC, &[filter], &Totals::default(), Duration::from_secs(1))
+    }
+
+    #[test]
+    fn accounts_are_told_apart_without_regard_to_case_and_counted_once_for_each_address() {
+        let mut report = Report::new(1);
+        for (host, user) in [("203.0.113.7", "Alice"), ("203.0.113.7", "alice"), ("203.0.113.8", "bob")] {
+            report.attempt(1, &attempt(host, user.as_bytes(), 1_795_300_000), false);
+        }
+        let text = shown(&report);
+        let row = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or(&text).to_owned();
+        let words = |line: String| line.split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(row("203.0.113.7")), ["203.0.113.7", "2", "0", "1"]);
+        assert_eq!(words(row("alice")), ["alice", "2", "0", "1"]);
+        assert!(text.contains("2 addresses failed:\n"), "{text}");
+    }
+
+    #[test]
+    fn what_another_filter_found_counts_for_that_filter_only_and_what_repeats_an_attempt_not_at_all() {
+        let mut report = Report::new(2);
+        let first = attempt("203.0.113.7", b"a", 0);
+        report.attempt(1, &first, false);
+        report.attempt(1, &Attempt { filter: 1, ..first.clone() }, true);
+        report.attempt(2, &Attempt { times: 0, ..first.clone() }, false);
+        report.attempt(3, &Attempt { times: 4, host: None, ..first }, false);
+        assert_eq!(
+            report.filters,
+            [Tally { failures: 5, successes: 0 }, Tally { failures: 1, successes: 0 }]
+        );
+        assert_eq!((report.all.failures, report.nowhere), (5, 4));
+    }
+
+    #[test]
+    fn of_many_only_the_top_is_shown_in_one_order() {
+        let mut report = Report::new(1);
+        for n in 0..40u8 {
+            for _ in 0..(n / 2 + 1) {
+                report.attempt(1, &attempt(&format!("203.0.113.{n}"), &[b'a' + n % 26], 0), false);
+            }
+        }
+        let text = shown(&report);
+        let order: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("203.0.113.")?.split(' ').next()).collect();
+        assert_eq!(order, ["38", "39", "36", "37", "34", "35", "32", "33", "30", "31"], "{text}");
+        assert!(text.contains("40 addresses failed; the 10 with most failures:"), "{text}");
+    }
+
+    #[test]
+    fn hostile_accounts_are_escaped_and_cut() {
+        let mut report = Report::new(1);
+        report.attempt(1, &attempt("203.0.113.7", b"\x1b[2J\xffroot", 0), false);
+        report.attempt(1, &attempt("203.0.113.7", &[b'x'; 3000], 0), false);
+        let text = shown(&report);
+        assert!(!text.contains('\x1b') && text.contains("\\x1b[2j\\xffroot"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() < 160), "{text}");
+    }
+}
