@@ -251,20 +251,20 @@ fn what_no_filter_reads_is_told_by_shape_with_a_pattern_to_try() {
     let mut log = LOG.to_owned();
     for (user, ip) in [("alice", "203.0.113.7"), ("bob", "2001:db8::7"), ("carol", "203.0.113.8")] {
         log += &format!(
-            "2026-06-01T06:48:30Z mx1 demo[12]: Login refused, bad password for {user} (peer {ip}:4711)\n"
+            "2026-06-01T06:48:30Z mx1 demo[12]: Login refused, bad password for {user} (peer {ip} port 4711)\n"
         );
     }
     log += "2026-06-01T06:48:30Z mx1 demo[12]: all is well for alice\n";
     let path = folder.file("mail.log", &log);
     let (code, stdout, _) = told(&["--unmatched", "--json", &path]);
     assert_eq!(code, 0);
-    let suggestion = "ident = [\"demo\"]\nfailregex = ['''Login refused, bad password for <F-USER>\\S*</F-USER> \\(peer <HOST>:\\d+\\)$''']";
+    let suggestion = "ident = [\"demo\"]\nfailregex = ['''Login refused, bad password for <F-USER>\\S*</F-USER> \\(peer <HOST> port \\d+\\)$''']";
     assert_eq!(
         objects(&stdout),
         [json!({
             "count": 3,
-            "shape": "demo: Login refused, bad password for <user> (peer <ip>:<n>)",
-            "example": "2026-06-01T06:48:30Z mx1 demo[12]: Login refused, bad password for alice (peer 203.0.113.7:4711)",
+            "shape": "demo: Login refused, bad password for <user> (peer <ip> port <n>)",
+            "example": "2026-06-01T06:48:30Z mx1 demo[12]: Login refused, bad password for alice (peer 203.0.113.7 port 4711)",
             "file": path,
             "line": 5,
             "suggestion": suggestion,

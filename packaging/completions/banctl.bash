@@ -353,13 +353,17 @@ _banctl() {
             return 0
             ;;
         banctl__subcmd__scan)
-            opts="-h --filters --timezone --year --json --log --socket --help"
+            opts="-h --filters --config --timezone --year --unmatched --log --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --filters)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

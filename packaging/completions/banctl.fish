@@ -94,12 +94,14 @@ complete -c banctl -n "__fish_banctl_using_subcommand check" -l config -d 'porte
 complete -c banctl -n "__fish_banctl_using_subcommand check" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand check" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand check" -s h -l help -d 'Print help'
-complete -c banctl -n "__fish_banctl_using_subcommand scan" -l filters -d 'Filters to look with, separated by commas; `all`: every shipped one' -r
-complete -c banctl -n "__fish_banctl_using_subcommand scan" -l timezone -d 'Zone of dates that carry none; the system\'s by default' -r
-complete -c banctl -n "__fish_banctl_using_subcommand scan" -l year -d 'Year of dates that carry none; by default this year, or last year where that would be in the future' -r
+complete -c banctl -n "__fish_banctl_using_subcommand scan" -l filters -d 'Filters to look with, separated by commas, `sshd[mode=aggressive]` for a mode; `all`: every one there is' -r
+complete -c banctl -n "__fish_banctl_using_subcommand scan" -l config -d 'Take trusted proxies, time zone and filters from this portero.toml, or a folder that holds one [default: private networks are trusted, the built-in filters]' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand scan" -l timezone -d 'Zone of dates that carry none [default: the configuration\'s, else the system\'s]' -r
+complete -c banctl -n "__fish_banctl_using_subcommand scan" -l year -d 'Year of dates that carry none [default: this year, or last year where that would be in the future]' -r
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -l log -d 'A log to read; may be given more than once' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
-complete -c banctl -n "__fish_banctl_using_subcommand scan" -l json -d 'One JSON object for each attempt instead of a summary'
+complete -c banctl -n "__fish_banctl_using_subcommand scan" -l unmatched -d 'Show the lines that look like failed logins and that no filter reads, by shape, with a pattern to try'
+complete -c banctl -n "__fish_banctl_using_subcommand scan" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -s h -l help -d 'Print help'
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -l config-dir -d 'A configuration like /etc/portero. Where it enables no jail, all that are known run' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -l timezone -d 'Zone of dates that carry none, instead of the configuration\'s' -r

@@ -72,17 +72,21 @@ const USER_KEYS: &[&[u8]] = &[
     b"owner",
 ];
 
+/// Those of them behind which an account stands after a blank alone.
+const SPOKEN_KEYS: &[&[u8]] = &[b"user", b"username", b"account", b"mailbox", b"principal", b"for"];
+
 /// Words that may follow one of [`USER_KEYS`] after a blank and are no account.
 const NO_USER: &[&[u8]] = &[
     b"a",
+    b"aborted",
     b"an",
     b"and",
     b"are",
     b"at",
     b"attempt",
     b"auth",
-    b"authentication",
     b"authenticated",
+    b"authentication",
     b"been",
     b"by",
     b"cannot",
@@ -113,8 +117,11 @@ const NO_USER: &[&[u8]] = &[
     b"on",
     b"or",
     b"password",
+    b"refused",
     b"rejected",
+    b"repeated",
     b"service",
+    b"subject",
     b"successful",
     b"the",
     b"this",
@@ -132,7 +139,7 @@ const NO_USER: &[&[u8]] = &[
 /// Takes a message apart. The pieces lie side by side and cover it.
 pub(super) fn pieces(message: &[u8], out: &mut Vec<Piece>) {
     out.clear();
-    let mut cutter = Cutter { message, out, key: false, sep: Sep::Other };
+    let mut cutter = Cutter { message, out, key: false, spoken: false, sep: Sep::Other };
     let mut at = 0;
     while at < message.len() {
         at = cutter.step(at);
@@ -154,6 +161,8 @@ struct Cutter<'m, 'o> {
     out: &'o mut Vec<Piece>,
     /// The last word was one of [`USER_KEYS`].
     key: bool,
+    /// The last word was one of [`SPOKEN_KEYS`].
+    spoken: bool,
     sep: Sep,
 }
 
@@ -168,7 +177,7 @@ impl Cutter<'_, '_> {
 
     /// Whether an account is to be expected here.
     fn user(&self) -> bool {
-        self.key && matches!(self.sep, Sep::Blank | Sep::Assign)
+        self.key && (self.sep == Sep::Assign || self.spoken && self.sep == Sep::Blank)
     }
 
     /// Cuts the next piece off at `at`; returns where it ends.
@@ -234,6 +243,7 @@ impl Cutter<'_, '_> {
             kind(word)
         };
         self.key = kind == Kind::Text && listed(USER_KEYS, word);
+        self.spoken = self.key && listed(SPOKEN_KEYS, word);
         self.sep = Sep::Nothing;
         self.put(kind, at..at + word.len())
     }
@@ -364,12 +374,13 @@ mod tests {
                 "auth failed: user=<a b>, rip=203.0.113.7, lip=192.0.2.1, session=<xyz>",
                 "auth failed: user=<<user>>, rip=<ip>, lip=<ip>, session=<*>",
             ),
-            ("login \"bob\" denied, \"text\" 5.7.8", "login \"<user>\" denied, \"*\" <n.n>"),
+            ("user \"bob\" denied, \"text\" 5.7.8", "user \"<user>\" denied, \"*\" <n.n>"),
             ("4XyZ1q2w3eR4t: reject alice@example.org", "<id>: reject <mailbox>"),
             ("client=203.0.113.7:4711, user unknown", "client=<ip>:<n>, user unknown"),
             ("user= rhost=203.0.113.7  user=bob", "user= rhost=<ip>  user=<user>"),
             ("can't log in: no such user 'bob'", "can't log in: no such user '<user>'"),
             ("[203.0.113.7] badlogin: CRAM-MD5 [IPv6:2001:db8::1]", "[<ip>] badlogin: CRAM-MD5 [<ip>]"),
+            ("Login aborted, login \"bob\"", "Login aborted, login \"*\""),
             ("Login failed for bob.", "Login failed for <user>."),
             ("ip 203.0.113.7: bad", "ip <ip>: bad"),
             ("from 2001:db8::1: bad", "from <ip>: bad"),
