@@ -1,0 +1,367 @@
+//! Which template finds the date of a line, and what it means.
+//!
+//! The order templates are tried in changes with the log: what was found last is tried first and at its old
+//! place, a template that finds its stamp further right than before gives way to another one, and one that is
+//! hit often moves up. All this decides which of several stamps in a line counts, so it is kept to the letter.
+
+mod strptime;
+mod template;
+mod zones;
+
+use crate::time::Timestamp;
+
+pub use strptime::Surroundings;
+pub use template::DateError;
+use template::{DateMatch, LINE_BEGIN, Template};
+pub use zones::offset_minutes;
+
+/// Stamps looked for when no `datepattern` is set, in this order.
+const DEFAULTS: [&str; 17] = [
+    // 2005-01-23T21:59:59.981+02:00, 2005/01/23 21:59:59, 2005.01.23 21:59:59
+    r"(?:%ExY-%m-%d|%ExY/%m/%d|%ExY\.%m\.%d)(?:T| {1,2})%H:%M:%S(?:[.,]%f)?(?:\s*%z)?",
+    // Sun Jan 23 21:59:59.011 2005
+    r"(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?",
+    // Sun Jan 23 2005 21:59:59.011
+    r"(?:%a )?%b %d %ExY %k:%M:%S(?:\.%f)?",
+    // 23/01/2005 21:59:59, 23-01-05 21:59:59
+    r"(?:%d-%m-|%d/%m/)(?:%ExY|%Exy) %k:%M:%S",
+    // 31/Oct/2006:09:22:55 -0000, 26-Jul-2007 15:20:52.252
+    r"(?:%d-%b-|%d/%b/)%ExY[ :]?%H:%M:%S(?:\.%f)?(?: %z)?",
+    // 05/20/2008:01:57:39
+    r"%m/%d/%ExY:%H:%M:%S",
+    // 01-27-2012 16:22:44.252
+    r"%m-%d-%ExY %k:%M:%S(?:\.%f)?",
+    "EPOCH",
+    // 21:59:59
+    r"{^LN-BEG}%H:%M:%S",
+    // <09/16/08@05:03:30>
+    r"^<%m/%d/%Exy@%H:%M:%S>",
+    // 130322 11:46:11
+    r"%Exy%Exm%Exd {1,2}%H:%M:%S",
+    // Jan 23, 2005 9:59:59 PM
+    r"%b %d, %ExY %I:%M:%S %p",
+    // Apr-27-13 02:33:06
+    r"^%b-%d-%Exy %k:%M:%S",
+    // 20050123T215959, 20050123 215959
+    r"%ExY%Exm%Exd(?:T| {1,2})%ExH%ExM%ExS(?:[.,]%f)?(?:\s*%z)?",
+    // PDT Apr 16 21:05:29
+    r"(?:%Z )?(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?",
+    // +00:00 Jan 23 21:59:59.011 2005
+    r"(?:%z )?(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?",
+    "TAI64N",
+];
+
+/// What a default that is also tried bound to the line's begin weighs there.
+const LINE_BEGIN_WEIGHT: f64 = 100.0;
+/// A template not used this long gives its place away. Seconds.
+const UNUSED_SECS: i64 = 300;
+const FAR: usize = usize::MAX;
+
+#[derive(Debug)]
+struct Entry {
+    template: Template,
+    hits: u64,
+    last_used: Timestamp,
+    /// Where it matched last. Bytes from the line's begin.
+    distance: usize,
+    /// Matches, also those that did not win.
+    matches: u64,
+}
+
+impl Entry {
+    fn weight(&self) -> f64 {
+        self.hits as f64 * self.template.weight / (self.distance.max(1) as f64)
+    }
+
+    fn find(&mut self, line: &str, start: usize, end: usize) -> Option<DateMatch> {
+        let found = self.template.find(line, start, end);
+        self.matches += u64::from(found.is_some());
+        found
+    }
+}
+
+/// The date a line carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dated {
+    /// The part to cut out of the line; may be empty.
+    pub stamp: (usize, usize),
+    /// `None`: the stamp is empty or is no date.
+    pub time: Option<Timestamp>,
+}
+
+/// Finds dates, and remembers where it found them.
+#[derive(Debug)]
+pub struct DateDetector {
+    entries: Vec<Entry>,
+    last: Option<Last>,
+    first_unused: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    index: usize,
+    start: usize,
+    before_start: Option<char>,
+    at_start: Option<char>,
+    end: usize,
+    before_end: Option<char>,
+    at_end: Option<char>,
+}
+
+fn char_before(line: &str, at: usize) -> Option<char> {
+    line.get(..at)?.chars().next_back()
+}
+
+fn char_at(line: &str, at: usize) -> Option<char> {
+    line.get(at..)?.chars().next()
+}
+
+impl DateDetector {
+    /// `datepattern` as a filter has it, one pattern a line; `None`: the default ones.
+    ///
+    /// `now`: the years that `%ExY` takes reach to three years after it.
+    pub fn new(datepattern: Option<&str>, now: Timestamp) -> Result<DateDetector, DateError> {
+        let year = 1970 + now.secs() / 31_556_952;
+        let decade_max = ((year + 3 - 2000) / 10).clamp(2, 9) as u8;
+        let mut detector = DateDetector { entries: Vec::new(), last: None, first_unused: 0 };
+        for pattern in datepattern.unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let key = if pattern.contains('%') { pattern.to_owned() } else { pattern.to_uppercase() };
+            match key.as_str() {
+                LINE_BEGIN => {
+                    for template in defaults(decade_max)?.into_iter().filter(|template| template.line_begin) {
+                        detector.add(template);
+                    }
+                }
+                // fail2ban adds nothing here: alone it means the defaults, beside others nothing.
+                "{DEFAULT}" => {}
+                "{NONE}" => detector.add(Template::new("{UNB}^", decade_max)?),
+                key if key.contains("{DATE}") => {
+                    for default in DEFAULTS {
+                        let pattern = replace_date(pattern, &template::unbound(default));
+                        detector.add(Template::new(&pattern, decade_max)?);
+                    }
+                }
+                _ => detector.add(Template::new(pattern, decade_max)?),
+            }
+        }
+        if detector.entries.is_empty() {
+            for template in defaults(decade_max)? {
+                detector.add(template);
+            }
+        }
+        Ok(detector)
+    }
+
+    fn add(&mut self, template: Template) {
+        if self.entries.iter().any(|entry| entry.template.name == template.name) {
+            return;
+        }
+        self.entries.push(Entry { template, hits: 0, last_used: Timestamp::default(), distance: FAR, matches: 0 });
+    }
+
+    /// The date of `line`; `None` if no template finds one.
+    pub fn date(&mut self, line: &str, around: &Surroundings) -> Option<Dated> {
+        let (found, index) = self.find(line, around.now)?;
+        let time = match found.stamp {
+            (start, end) if start == end => None,
+            _ => self.entries[index].template.moment(line, &found, around),
+        };
+        Some(Dated { stamp: found.stamp, time })
+    }
+
+    /// The match that counts, and the index of its template after reordering.
+    fn find(&mut self, line: &str, now: Timestamp) -> Option<(DateMatch, usize)> {
+        let mut winner = None;
+        let mut best: Option<(DateMatch, usize)> = None;
+        let mut tried = FAR;
+        if let Some(last) = self.last {
+            let single = self.entries.len() == 1;
+            let entry = &mut self.entries[last.index];
+            let anchored = entry.template.anchored;
+            let found = if anchored {
+                tried = last.index;
+                entry.find(line, 0, line.len())
+            } else if last.same_bounds(line) {
+                entry.find(line, last.start, last.end)
+            } else {
+                tried = last.index;
+                entry.find(line, 0, line.len())
+            };
+            match found {
+                Some(found) if single || anchored || (found.start == last.start && found.end == last.end) => {
+                    winner = Some((found, last.index));
+                }
+                Some(found) => best = Some((found, last.index)),
+                None => {}
+            }
+        }
+        if winner.is_none() {
+            winner = self.search(line, tried, &mut best);
+        }
+        let (found, index) = winner.or(best)?;
+        let entry = &mut self.entries[index];
+        entry.hits += 1;
+        entry.last_used = now;
+        entry.distance = found.start;
+        if self.first_unused == index {
+            self.first_unused += 1;
+        }
+        let moves = index != 0 && self.last.is_none_or(|last| last.index != index);
+        let index = if moves { self.reorder(index) } else { index };
+        self.last = Some(Last {
+            index,
+            start: found.start,
+            before_start: char_before(line, found.start),
+            at_start: char_at(line, found.start),
+            end: found.end,
+            before_end: char_before(line, found.end),
+            at_end: char_at(line, found.end),
+        });
+        Some((found, index))
+    }
+
+    fn search(&mut self, line: &str, tried: usize, best: &mut Option<(DateMatch, usize)>) -> Option<(DateMatch, usize)> {
+        let last_start = self.last.map_or(1, |last| last.start);
+        let count = self.entries.len();
+        for index in (0..count).filter(|&index| index != tried) {
+            let Some(found) = self.entries[index].find(line, 0, line.len()) else { continue };
+            let entry = &self.entries[index];
+            let next_unused = index + 1 < count && self.entries[index + 1].matches == 0;
+            let settled = index + 1 >= count || entry.template.anchored || (found.start == 0 && entry.hits > 0 && next_unused);
+            if !settled && (found.start > entry.distance || found.start > last_start) {
+                // Perhaps it stands in the body of the message: keep the leftmost, and look on.
+                if best.as_ref().is_none_or(|(best, _)| found.start < best.start) {
+                    *best = Some((found, index));
+                }
+                continue;
+            }
+            return Some((found, index));
+        }
+        None
+    }
+
+    /// Moves a template that is hit more towards the front; its new index.
+    fn reorder(&mut self, index: usize) -> usize {
+        let (weight, used) = (self.entries[index].weight(), self.entries[index].last_used.secs() - UNUSED_SECS);
+        let movable = |to: usize, entries: &[Entry]| {
+            weight > entries[to].weight() || used > entries[to].last_used.secs()
+        };
+        let mut to = if self.first_unused < index { self.first_unused } else { index / 2 };
+        if !movable(to, &self.entries) {
+            if to == index - 1 {
+                return index;
+            }
+            to = index - 1;
+            if !movable(to, &self.entries) {
+                return index;
+            }
+        }
+        let entry = self.entries.remove(index);
+        self.entries.insert(to, entry);
+        while self.entries.get(self.first_unused).is_some_and(|entry| entry.hits > 0) {
+            self.first_unused += 1;
+        }
+        to
+    }
+}
+
+impl Last {
+    /// Whether the signs around the old place are the same, so that only this place need be searched.
+    fn same_bounds(&self, line: &str) -> bool {
+        let inner = |c: Option<char>| c.is_some_and(|c| !c.is_alphanumeric());
+        line.is_char_boundary(self.start.min(line.len()))
+            && self.start <= line.len()
+            && line.is_char_boundary(self.end.min(line.len()))
+            && self.end <= line.len()
+            && (char_before(line, self.start) == self.before_start
+                || (char_at(line, self.start) == self.at_start && inner(self.at_start)))
+            && (char_at(line, self.end) == self.at_end
+                || (char_before(line, self.end) == self.before_end && inner(self.before_end)))
+    }
+}
+
+/// All defaults: first those bound to the line's begin, then as they are.
+fn defaults(decade_max: u8) -> Result<Vec<Template>, DateError> {
+    let mut bound = Vec::new();
+    let mut free = Vec::new();
+    for pattern in DEFAULTS {
+        if !pattern.starts_with('^') && !pattern.starts_with(LINE_BEGIN) {
+            let mut template = Template::new(&format!("{LINE_BEGIN}{pattern}"), decade_max)?;
+            template.weight = LINE_BEGIN_WEIGHT;
+            bound.push(template);
+        }
+        free.push(Template::new(pattern, decade_max)?);
+    }
+    bound.append(&mut free);
+    Ok(bound)
+}
+
+/// `{DATE}`, in any letter case and not after a backslash, replaced.
+fn replace_date(pattern: &str, by: &str) -> String {
+    let date = fancy_regex::Regex::new(r"(?i)(?<!\\)\{DATE\}").expect("a fixed pattern");
+    date.replace_all(pattern, fancy_regex::NoExpand(by)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2005-08-14 12:00 in Zurich.
+    const NOW: i64 = 1_124_013_600;
+
+    fn around() -> Surroundings {
+        Surroundings { now: Timestamp::from_secs(NOW), zone: chrono_tz::Tz::Europe__Zurich, offset: None }
+    }
+
+    fn dates(datepattern: Option<&str>, lines: &[&str]) -> Vec<Option<(String, Option<i64>)>> {
+        let mut detector = DateDetector::new(datepattern, around().now).expect("reads");
+        let mut one = |line: &&str| {
+            let found = detector.date(line, &around())?;
+            Some((line[found.stamp.0..found.stamp.1].to_owned(), found.time.map(Timestamp::secs)))
+        };
+        lines.iter().map(&mut one).collect()
+    }
+
+    #[test]
+    fn the_usual_stamps_are_found_without_a_pattern() {
+        for line in [
+            "2005-08-14T12:00:00.5+02:00 x",
+            "2005/08/14 12:00:00 x",
+            "[Sun Aug 14 12:00:00.011 2005] x",
+            "Aug 14 12:00:00 mx x",
+            "14/08/2005 12:00:00 x",
+            "203.0.113.5 - - [14/Aug/2005:10:00:00 +0000] x",
+            "08/14/2005:12:00:00 x",
+            "1124013600 x",
+            "<08/14/05@12:00:00> x",
+            "050814 12:00:00 x",
+            "Aug 14, 2005 12:00:00 PM x",
+            "Aug-14-05 12:00:00 x",
+            "20050814T120000 x",
+            "CEST Aug 14 12:00:00 x",
+            "12:00:00 x",
+        ] {
+            let found = dates(None, &[line]).remove(0);
+            assert_eq!(found.and_then(|(_, time)| time), Some(NOW), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_in_the_text_does_not_win_over_the_one_before_it() {
+        let lines = ["Aug 14 12:00:00 mx a", "Aug 14 11:00:00 mx at 2005-08-13 01:02:03", "Aug 14 12:00:00 mx b"];
+        let found = dates(None, &lines);
+        assert_eq!(found[1].as_ref().map(|(stamp, _)| stamp.as_str()), Some("Aug 14 11:00:00"));
+    }
+
+    #[test]
+    fn patterns_may_stand_around_any_date() {
+        let found = dates(Some(r"^\{{DATE}\}"), &["{2005-08-14 12:00:00} x", "{Aug 14 12:00:00} x"]);
+        assert!(found.iter().all(|found| found.as_ref().is_some_and(|(_, time)| *time == Some(NOW))));
+    }
+
+    #[test]
+    fn no_date_at_all_is_an_empty_stamp() {
+        assert_eq!(dates(Some("{NONE}"), &["2005-08-14 12:00:00 x"]), [Some((String::new(), None))]);
+        assert_eq!(dates(Some("{^LN-BEG}"), &["x 2005-08-14 12:00:00 x"]), [None]);
+    }
+}

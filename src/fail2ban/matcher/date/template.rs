@@ -1,0 +1,362 @@
+//! One date template: a regex that finds a stamp in a line, and how to read what it found.
+
+use std::sync::LazyLock;
+
+use super::super::pattern::{Engine, PatternError, Spans};
+use super::super::python::{self, Lines, Target};
+use super::strptime::{self, Surroundings};
+use crate::time::Timestamp;
+
+/// The prefix that binds a pattern to the begin of the line.
+pub const LINE_BEGIN: &str = "{^LN-BEG}";
+/// The prefix that takes the word bounds away.
+const UNBOUND: &str = "{UNB}";
+
+/// Why a `datepattern` is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DateError {
+    #[error("datepattern {pattern:?}: %{name} is no directive (a literal percent sign is written %%)")]
+    Directive { pattern: String, name: String },
+    #[error("datepattern {pattern:?} {error}")]
+    Pattern { pattern: String, error: PatternError },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    Free,
+    Word,
+    Line,
+}
+
+#[derive(Debug)]
+enum Reading {
+    /// Named groups are strptime fields. A field that stands twice has its second group under `x__2`.
+    Fields(Vec<(String, usize)>),
+    /// Seconds since the epoch in this group; `long`: also milliseconds and microseconds.
+    Epoch { group: usize, long: bool },
+    /// Hexadecimal TAI64N.
+    Tai,
+}
+
+/// A compiled template.
+#[derive(Debug)]
+pub struct Template {
+    /// Tells templates apart: the pattern, with [`LINE_BEGIN`] in front if it is bound so.
+    pub name: String,
+    /// How much a hit counts when templates are ordered.
+    pub weight: f64,
+    /// Bound to the begin of the line.
+    pub line_begin: bool,
+    /// Bound to the begin or the end of the line.
+    pub anchored: bool,
+    reading: Reading,
+    engine: Engine,
+}
+
+/// Where in the line a template matched.
+#[derive(Debug, Clone)]
+pub struct DateMatch {
+    pub start: usize,
+    pub end: usize,
+    /// The part that is cut out of the line.
+    pub stamp: (usize, usize),
+    spans: Spans,
+}
+
+fn helper(pattern: &str) -> fancy_regex::Regex {
+    fancy_regex::Regex::new(pattern).expect("a fixed pattern")
+}
+
+/// Python's `search(…) is not None` for a helper.
+fn found(regex: &fancy_regex::Regex, text: &str) -> bool {
+    regex.is_match(text).unwrap_or(false)
+}
+
+static GROUPED: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"(?<!\(\?)(?<!\\)\((?!\?)"));
+static WRAP: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"^((?:\(\?\w+\))?\^?(?:\(\?\w+\))?)(.*?)(\$?)$"));
+static FLAGS: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"\(\?[a-z]+\)"));
+static BOUND_BEGIN: LazyLock<fancy_regex::Regex> =
+    LazyLock::new(|| helper(r"^\(*(?:\(\?\w+\))?(?:\^|\(*\*\*|\((?:\?:)?\^)"));
+static BOUND_END: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"(?<!\\)(?:\$\)?|\\b|\\s|\*\*\)*)$"));
+static AT_LINE_BEGIN: LazyLock<fancy_regex::Regex> =
+    LazyLock::new(|| helper(r"^(?:\(\?\w+\))?(?:\^|\((?:\?:)?\^(?!\|))"));
+static AT_LINE_END: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"(?<![\\|])(?:\$\)?)$"));
+static STARS_BEGIN: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"^(\(*(?:\(\?\w+\))?\(*)\*\*"));
+static STARS_END: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"(?<!\\)\*\*(\)*)$"));
+static EPOCH_TAG: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"(?i)(?<!\\)\{L?EPOCH\}"));
+static UNBIND_BEGIN: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"^\((?:\?:)?\^\|\\b\|\\W\)"));
+static UNBIND_END: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"\(\?=\\b\|\\W\|\$\)$"));
+
+impl Template {
+    /// Reads one line of `datepattern`, the special words included. `decade_max`: see [`strptime::directive`].
+    pub fn new(pattern: &str, decade_max: u8) -> Result<Template, DateError> {
+        let key = if pattern.contains('%') { pattern.to_owned() } else { pattern.to_uppercase() };
+        let bare = key.strip_prefix(LINE_BEGIN).or(key.strip_prefix('^'));
+        let begin = if bare.is_some() { Begin::Line } else { Begin::Free };
+        let fail = |error| DateError::Pattern { pattern: pattern.to_owned(), error };
+        if found(&EPOCH_TAG, pattern) {
+            let long = key.contains("LEPOCH");
+            let inner = EPOCH_TAG.replace_all(pattern, fancy_regex::NoExpand(&format!("({})", epoch(long))));
+            let reading = Reading::Epoch { group: 2, long };
+            return Template::build(pattern, &format!("({inner})"), Begin::Word, true, reading).map_err(fail);
+        }
+        match bare.unwrap_or(&key) {
+            word @ ("EPOCH" | "LEPOCH") => {
+                let long = word == "LEPOCH";
+                let stamp = format!("({})", epoch(long));
+                // Free, it may stand at the line's begin, after a bracket there, or in an audit record.
+                let regex = if begin == Begin::Line { stamp } else { format!(r"(?:^|^\[|\baudit\(){stamp}") };
+                Template::build(&name_of(word, begin), &regex, begin, true, Reading::Epoch { group: 1, long })
+            }
+            "TAI64N" => {
+                Template::build(&name_of("TAI64N", begin), "@[0-9a-f]{24}", begin, true, Reading::Tai)
+            }
+            _ => return Template::strptime(pattern, decade_max),
+        }
+        .map_err(fail)
+    }
+
+    fn strptime(pattern: &str, decade_max: u8) -> Result<Template, DateError> {
+        let (mut begin, mut end, mut text) = (Begin::Word, true, pattern);
+        if let Some(rest) = text.strip_prefix(UNBOUND) {
+            (begin, end, text) = (Begin::Free, false, rest);
+        }
+        if begin == Begin::Word {
+            if let Some(rest) = text.strip_prefix(LINE_BEGIN) {
+                (begin, text) = (Begin::Line, rest);
+            }
+        }
+        let mut regex = expand(text, decade_max)
+            .map_err(|name| DateError::Directive { pattern: pattern.to_owned(), name })?;
+        if has_names(text) {
+            regex.insert_str(0, "(?iu)");
+        }
+        let reading = Reading::Fields(Vec::new());
+        let name = name_of(text, begin);
+        let mut template = Template::build(&name, &regex, begin, end, reading)
+            .map_err(|error| DateError::Pattern { pattern: pattern.to_owned(), error })?;
+        template.reading = Reading::Fields(template.engine.names());
+        Ok(template)
+    }
+
+    /// Adds bounds and the group that is cut out, as fail2ban does: unless the pattern brings its own.
+    fn build(
+        name: &str,
+        regex: &str,
+        begin: Begin,
+        word_end: bool,
+        reading: Reading,
+    ) -> Result<Template, PatternError> {
+        let mut regex = regex.trim().to_owned();
+        let mut flags = String::new();
+        if let Ok(Some(at)) = FLAGS.find(&regex) {
+            let span = at.start()..at.end();
+            flags = regex[span.clone()].to_owned();
+            regex.replace_range(span, "");
+        }
+        let bound_begin = begin != Begin::Free && !found(&BOUND_BEGIN, &regex);
+        let bound_end = word_end && !found(&BOUND_END, &regex);
+        if !found(&GROUPED, &regex) {
+            regex = WRAP.replace(&regex, "${1}(${2})${3}").into_owned();
+        }
+        let line_begin = bound_begin && begin == Begin::Line || !bound_begin && found(&AT_LINE_BEGIN, &regex);
+        let line_end = !bound_end && found(&AT_LINE_END, &regex);
+        regex = STARS_BEGIN.replace(&regex, "${1}").into_owned();
+        regex = STARS_END.replace(&regex, "${1}").into_owned();
+        let regex = format!("{flags}{regex}");
+
+        // Between two word characters there is no bound; anywhere else there is.
+        let bounds = |target: Target| {
+            let word = match target {
+                Target::Linear => r"(?:\b{start-half}|\b{end-half})",
+                Target::Backtracking => r"(?:(?<!\w)|(?!\w))",
+            };
+            let before = match (bound_begin, begin) {
+                (true, Begin::Line) => r"^(?:\W{0,2})?",
+                (true, _) => word,
+                (false, _) => "",
+            };
+            (before, if bound_end { word } else { "" })
+        };
+        let engine = match python::translate(&regex, Lines::One, Target::Linear) {
+            Ok(read) => {
+                let (before, after) = bounds(Target::Linear);
+                Engine::linear(&format!("{before}{}{after}", read.text))?
+            }
+            Err(python::SyntaxError::NeedsBacktracking) => {
+                let (before, after) = bounds(Target::Backtracking);
+                let read = python::translate(&regex, Lines::One, Target::Backtracking).map_err(PatternError::Syntax)?;
+                Engine::backtracking(&format!("{before}{}{after}", read.text))?
+            }
+            Err(error) => return Err(PatternError::Syntax(error)),
+        };
+        Ok(Template {
+            name: name.to_owned(),
+            weight: 1.0,
+            line_begin,
+            anchored: line_begin || line_end,
+            reading,
+            engine,
+        })
+    }
+
+    /// The leftmost stamp of `line` that begins at byte `start` or later and ends before byte `end`.
+    pub fn find(&self, line: &str, start: usize, end: usize) -> Option<DateMatch> {
+        let spans = self.engine.spans(&line[..end], start).ok().flatten()?;
+        let (start, end) = spans[0].expect("group 0 is the match");
+        let stamp = spans.get(1).copied().flatten().unwrap_or((start, start));
+        // What a free EPOCH stands after is no part of it.
+        let start = if matches!(self.reading, Reading::Epoch { group: 1, .. }) && !self.line_begin { stamp.0 } else { start };
+        Some(DateMatch { start, end, stamp, spans })
+    }
+
+    /// The moment that a match means; `None` if it means none, such as the 30th of February.
+    pub fn moment(&self, line: &str, at: &DateMatch, around: &Surroundings) -> Option<Timestamp> {
+        let text = |group: usize| at.spans.get(group).copied().flatten().map(|(start, end)| &line[start..end]);
+        match &self.reading {
+            Reading::Fields(names) => {
+                let field = |wanted: &str| {
+                    let of = |name: &str| name == wanted || name.split_once("__").is_some_and(|(base, _)| base == wanted);
+                    names.iter().filter(|(name, _)| of(name)).find_map(|(_, group)| text(*group))
+                };
+                strptime::moment(field, around)
+            }
+            Reading::Epoch { group, long } => {
+                let digits = text(*group)?;
+                let seconds: f64 = digits.parse().ok()?;
+                let scale = match digits.len() {
+                    16.. if *long && !digits.contains('.') => 1e6,
+                    13.. if *long => 1e3,
+                    _ => 1.0,
+                };
+                Some(Timestamp::from_secs_f64(seconds / scale))
+            }
+            Reading::Tai => {
+                let (start, end) = at.stamp;
+                let seconds = i64::from_str_radix(line[start..end].get(2..17)?, 16).ok()?;
+                Some(Timestamp::from_secs(seconds))
+            }
+        }
+    }
+}
+
+/// A pattern without what binds it, to stand inside another one.
+pub fn unbound(pattern: &str) -> String {
+    let pattern = pattern.strip_prefix(UNBOUND).unwrap_or(pattern);
+    let pattern = pattern.strip_prefix(LINE_BEGIN).unwrap_or(pattern);
+    let pattern = UNBIND_BEGIN.replace(pattern, "");
+    UNBIND_END.replace(&pattern, "").into_owned()
+}
+
+fn name_of(text: &str, begin: Begin) -> String {
+    if begin == Begin::Line { format!("{LINE_BEGIN}{text}") } else { text.to_owned() }
+}
+
+fn epoch(long: bool) -> &'static str {
+    match long {
+        true => r"\d{10,11}(?:\d{3}(?:\.\d{1,6}|\d{3})?)?",
+        false => r"\d{10,11}\b(?:\.\d{3,6})?",
+    }
+}
+
+/// Whether a directive captures a name, which is then found in any letter case.
+fn has_names(pattern: &str) -> bool {
+    let mut before = ' ';
+    let mut rest = pattern.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c == '%' && before != '%' && rest.peek().is_some_and(|next| "aAbBpc".contains(*next)) {
+            return true;
+        }
+        before = c;
+    }
+    false
+}
+
+/// Replaces strptime directives by named groups; the error is a directive that does not exist.
+fn expand(pattern: &str, decade_max: u8) -> Result<String, String> {
+    let mut out = String::new();
+    let mut used: Vec<String> = Vec::new();
+    let mut rest = pattern;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let length = if rest.starts_with("Ex") { 3 } else { rest.chars().next().map_or(0, char::len_utf8) };
+        let name = rest.get(..length).unwrap_or_default();
+        rest = rest.get(length..).unwrap_or_default();
+        let composed = match name {
+            "c" => Some(r"%a\s+%b\s+%d\s+%H:%M:%S\s+%Y"),
+            "x" => Some("%m/%d/%y"),
+            "X" => Some("%H:%M:%S"),
+            _ => None,
+        };
+        if let Some(composed) = composed {
+            out.push_str(&expand(composed, decade_max)?);
+            continue;
+        }
+        let (group, regex) = strptime::directive(name, decade_max).ok_or_else(|| name.to_owned())?;
+        if group.is_empty() {
+            out.push_str(&regex);
+            continue;
+        }
+        let count = used.iter().filter(|known| *known == group).count() + 1;
+        used.push(group.to_owned());
+        let blank = if matches!(name, "k" | "l" | "Exk" | "Exl") { " ?" } else { "" };
+        let number = if count == 1 { String::new() } else { format!("__{count}") };
+        out.push_str(&format!("{blank}(?P<{group}{number}>{regex})"));
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp<'l>(pattern: &str, line: &'l str) -> Option<&'l str> {
+        let template = Template::new(pattern, 2).expect("reads");
+        template.find(line, 0, line.len()).map(|at| &line[at.stamp.0..at.stamp.1])
+    }
+
+    #[test]
+    fn a_stamp_stands_between_word_bounds_unless_told_otherwise() {
+        assert_eq!(stamp("%H:%M", "at 12:34 x"), Some("12:34"));
+        assert_eq!(stamp("%ExH:%ExM", "at12:345"), None);
+        assert_eq!(stamp("**%ExH:%ExM**", "at12:345"), Some("12:34"));
+        assert_eq!(stamp("{UNB}%ExH:%ExM", "at12:345"), Some("12:34"));
+    }
+
+    #[test]
+    fn a_line_begin_may_have_two_signs_before_the_stamp() {
+        assert_eq!(stamp("{^LN-BEG}%H:%M", "[<12:34> x"), Some("12:34"));
+        assert_eq!(stamp("{^LN-BEG}%H:%M", "-[<12:34> x"), None);
+        assert_eq!(stamp(r"^\[%H:%M\]", "[12:34] x"), Some("[12:34]"));
+        assert_eq!(stamp(r"^\[(%H:%M)\]", "[12:34] x"), Some("12:34"));
+    }
+
+    #[test]
+    fn an_epoch_is_found_at_the_begin_in_brackets_and_in_audit_records() {
+        for line in ["1124013600 x", "[1124013600] x", "type=A msg=audit(1124013600.123:4): x"] {
+            let template = Template::new("EPOCH", 2).expect("reads");
+            let at = template.find(line, 0, line.len()).expect("found");
+            let around =
+                Surroundings { now: Timestamp::from_secs(0), zone: chrono_tz::Tz::UTC, offset: None };
+            assert_eq!(template.moment(line, &at, &around).map(Timestamp::secs), Some(1_124_013_600), "{line}");
+        }
+        assert_eq!(stamp("EPOCH", "x 1124013600 x"), None);
+        assert_eq!(stamp("at {EPOCH} x", "at 1124013600 x"), Some("at 1124013600 x"));
+        assert_eq!(stamp("LEPOCH", "1124013600123456 x"), Some("1124013600123456"));
+        assert_eq!(stamp("TAI64N", "@4000000043001234deadbeef x"), Some("@4000000043001234deadbeef"));
+    }
+
+    #[test]
+    fn a_back_reference_in_a_pattern_works() {
+        assert_eq!(stamp(r"%ExY(?P<_sep>[-/.])%m(?P=_sep)%d", "2005-08-14"), Some("2005-08-14"));
+        assert_eq!(stamp(r"%ExY(?P<_sep>[-/.])%m(?P=_sep)%d", "2005-08/14"), None);
+    }
+
+    #[test]
+    fn a_percent_sign_that_means_nothing_is_an_error() {
+        assert!(matches!(Template::new("%H:%Q", 2), Err(DateError::Directive { name, .. }) if name == "Q"));
+        assert_eq!(stamp("100%% %H:%M", "100% 12:34"), Some("100% 12:34"));
+    }
+}

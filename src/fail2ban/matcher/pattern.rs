@@ -1,0 +1,321 @@
+//! One regex of a filter, compiled, and what its groups held.
+
+use super::python::{self, Lines, SyntaxError, Target};
+use super::tags;
+
+/// Steps a backtracking search may take before it is given up. About 50 ms.
+pub const BACKTRACK_STEPS_MAX: usize = 1_000_000;
+/// Memory one compiled regex may take. Bytes.
+const REGEX_BYTES_MAX: usize = 64 << 20;
+
+/// Why a regex cannot run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    #[error("is empty")]
+    Empty,
+    #[error("has {0}")]
+    Syntax(SyntaxError),
+    #[error("does not compile: {0}")]
+    Compile(String),
+    #[error("names no failure: one of <HOST>, <ADDR>, <IP4>, <IP6>, <DNS>, <F-ID> or <F-MLFID> must stand in it or in prefregex")]
+    NoFailureId,
+}
+
+/// The search needed more than [`BACKTRACK_STEPS_MAX`] steps; whether the line matches is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overrun;
+
+/// What a group held: a text, or several that `<F-TUPLE_…>` joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    Text(String),
+    Tuple(Vec<Option<String>>),
+}
+
+impl Value {
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            Value::Tuple(_) => None,
+        }
+    }
+
+    /// Python's truth: an empty text is false.
+    fn is_true(&self) -> bool {
+        !matches!(self, Value::Text(text) if text.is_empty())
+    }
+}
+
+/// Named groups and what they held; a group that took no part in the match is there without a value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Groups(Vec<(String, Option<Value>)>);
+
+impl Groups {
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.as_ref())
+    }
+
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::text)
+    }
+
+    /// Whether the group is there and not empty.
+    pub fn is_true(&self, name: &str) -> bool {
+        self.get(name).is_some_and(Value::is_true)
+    }
+
+    pub fn set(&mut self, name: &str, value: Option<Value>) {
+        match self.0.iter_mut().find(|(n, _)| n == name) {
+            Some(entry) => entry.1 = value,
+            None => self.0.push((name.to_owned(), value)),
+        }
+    }
+
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        let at = self.0.iter().position(|(n, _)| n == name)?;
+        self.0.remove(at).1
+    }
+
+    /// Takes every group of `other`, also those without a value if `empty_too`.
+    pub fn update(&mut self, other: &Groups, empty_too: bool) {
+        for (name, value) in &other.0 {
+            if empty_too || value.is_some() {
+                self.set(name, value.clone());
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Groups that held something.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref()?)))
+    }
+}
+
+/// A match in a buffer.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub start: usize,
+    pub end: usize,
+    pub groups: Groups,
+    /// Lines that `<SKIPLINES>` passed over.
+    pub skipped: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Engine {
+    Linear(regex::Regex),
+    Backtracking(Box<fancy_regex::Regex>),
+}
+
+/// A compiled regex with its tags resolved.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    engine: Engine,
+    /// Named groups and their numbers.
+    names: Vec<(String, usize)>,
+    /// `<F-ALT_NAME>`: the group, and the one it fills when that is empty.
+    alternatives: Vec<(String, String)>,
+    /// `<F-TUPLE_NAME>`: the group, and the one it is appended to.
+    tuples: Vec<(String, String)>,
+}
+
+impl Pattern {
+    /// Compiles `text` as written in a filter.
+    ///
+    /// `names`: see [`tags::replace`]. The second part of the result says what was read otherwise.
+    pub fn new(text: &str, lines: Lines, names: bool) -> Result<(Pattern, Vec<&'static str>), PatternError> {
+        let text = tags::replace(text, names);
+        if text.trim_start().is_empty() {
+            return Err(PatternError::Empty);
+        }
+        let text = localize_flags(&text);
+        let (engine, notes) = compile(&text, lines)?;
+        let names = engine.names();
+        let (mut alternatives, mut tuples) = (Vec::new(), Vec::new());
+        for (name, _) in &names {
+            for (prefix, list) in [("alt_", &mut alternatives), ("tuple_", &mut tuples)] {
+                let Some(target) = name.strip_prefix(prefix).filter(|rest| !rest.is_empty()) else { continue };
+                let numbered = target.rsplit_once('_').filter(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+                list.push((name.clone(), tags::group_of(numbered.map_or(target, |(target, _)| target))));
+            }
+        }
+        alternatives.sort();
+        tuples.sort();
+        Ok((Pattern { engine, names, alternatives, tuples }, notes))
+    }
+
+    pub fn has_group(&self, name: &str) -> bool {
+        self.names.iter().any(|(n, _)| n == name)
+    }
+
+    /// Whether it runs in time linear in the line.
+    pub fn is_linear(&self) -> bool {
+        matches!(self.engine, Engine::Linear(_))
+    }
+
+    /// The leftmost match in `text`.
+    pub fn search(&self, text: &str) -> Result<Option<Found>, Overrun> {
+        let Some(spans) = self.engine.spans(text, 0)? else { return Ok(None) };
+        let (start, end) = spans[0].expect("group 0 is the match");
+        let mut groups = Groups::default();
+        let mut skipped = String::new();
+        for (name, number) in &self.names {
+            let value = spans[*number].map(|(start, end)| &text[start..end]);
+            if name.strip_prefix("skiplines").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) {
+                skipped.push_str(value.unwrap_or_default());
+            }
+            groups.0.push((name.clone(), value.map(|text| Value::Text(text.to_owned()))));
+        }
+        self.merge(&mut groups);
+        let skipped = skipped.lines().map(str::to_owned).collect();
+        Ok(Some(Found { start, end, groups, skipped }))
+    }
+
+    fn merge(&self, groups: &mut Groups) {
+        for (from, to) in &self.alternatives {
+            if groups.is_true(from) && !groups.is_true(to) {
+                let value = groups.get(from).cloned();
+                groups.set(to, value);
+            }
+        }
+        for (from, to) in &self.tuples {
+            let more = groups.text(from).map(str::to_owned);
+            let tuple = match groups.remove(to) {
+                Some(Value::Tuple(mut parts)) => {
+                    parts.push(more);
+                    parts
+                }
+                Some(Value::Text(first)) => vec![Some(first), more],
+                None => vec![None, more],
+            };
+            groups.set(to, Some(Value::Tuple(tuple)));
+        }
+    }
+}
+
+/// `((?i)…)` and `(?:(?i)…)` become `(?i:…)`, as fail2ban rewrites them before compiling.
+fn localize_flags(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('(') {
+        let escaped = rest[..at].ends_with('\\') || (at == 0 && out.ends_with('\\'));
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let inner = rest.strip_prefix("(?:").unwrap_or(&rest[1..]);
+        let flags = inner.strip_prefix("(?").and_then(|inner| {
+            let (flags, after) = inner.split_once(')')?;
+            (!flags.is_empty() && flags.bytes().all(|b| b.is_ascii_lowercase())).then_some((flags, after))
+        });
+        match flags {
+            Some((flags, after)) if !escaped => {
+                out.push_str(&format!("(?{flags}:"));
+                rest = after;
+            }
+            _ => {
+                out.push('(');
+                rest = &rest[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn compile(text: &str, lines: Lines) -> Result<(Engine, Vec<&'static str>), PatternError> {
+    let multi = if lines == Lines::Each { "(?m)" } else { "" };
+    match python::translate(text, lines, Target::Linear) {
+        Ok(read) => return Ok((Engine::linear(&format!("{multi}{}", read.text))?, read.notes)),
+        Err(SyntaxError::NeedsBacktracking) => {}
+        Err(error) => return Err(PatternError::Syntax(error)),
+    }
+    let read = python::translate(text, lines, Target::Backtracking).map_err(PatternError::Syntax)?;
+    Ok((Engine::backtracking(&format!("{multi}{}", read.text))?, read.notes))
+}
+
+impl Engine {
+    pub(super) fn linear(text: &str) -> Result<Engine, PatternError> {
+        let built = regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build();
+        built.map(Engine::Linear).map_err(|error| PatternError::Compile(error.to_string()))
+    }
+
+    pub(super) fn backtracking(text: &str) -> Result<Engine, PatternError> {
+        let built = fancy_regex::RegexBuilder::new(text)
+            .backtrack_limit(BACKTRACK_STEPS_MAX)
+            .delegate_size_limit(REGEX_BYTES_MAX)
+            .build();
+        built.map(|regex| Engine::Backtracking(Box::new(regex))).map_err(|error| PatternError::Compile(error.to_string()))
+    }
+
+    pub(super) fn names(&self) -> Vec<(String, usize)> {
+        let number = |(number, name): (usize, Option<&str>)| Some((name?.to_owned(), number));
+        match self {
+            Engine::Linear(regex) => regex.capture_names().enumerate().filter_map(number).collect(),
+            Engine::Backtracking(regex) => regex.capture_names().enumerate().filter_map(number).collect(),
+        }
+    }
+
+    /// Where each group of the leftmost match from byte `start` on lies; what stands before is still seen by `^` and `\b`.
+    pub(super) fn spans(&self, text: &str, start: usize) -> Result<Option<Spans>, Overrun> {
+        let span = |start: usize, end: usize| (start, end);
+        match self {
+            Engine::Linear(regex) => {
+                let found = regex.captures_at(text, start);
+                Ok(found.map(|found| found.iter().map(|group| group.map(|group| span(group.start(), group.end()))).collect()))
+            }
+            Engine::Backtracking(regex) => match regex.captures_from_pos(text, start) {
+                Ok(found) => {
+                    Ok(found.map(|found| found.iter().map(|group| group.map(|group| span(group.start(), group.end()))).collect()))
+                }
+                Err(_) => Err(Overrun),
+            },
+        }
+    }
+}
+
+/// Start and end of each group, by number.
+pub(super) type Spans = Vec<Option<(usize, usize)>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(pattern: &str, text: &str) -> Groups {
+        let (pattern, _) = Pattern::new(pattern, Lines::One, true).expect("compiles");
+        pattern.search(text).expect("no overrun").expect("matches").groups
+    }
+
+    #[test]
+    fn an_alternative_fills_its_group_only_when_that_is_empty() {
+        let pattern = r"^(?:u=<F-USER>\S*</F-USER> )?(?:a=<F-ALT_USER_1>\S+</F-ALT_USER_1> )?<ADDR>$";
+        assert_eq!(groups(pattern, "u=ana a=bob 192.0.2.1\n").text("user"), Some("ana"));
+        assert_eq!(groups(pattern, "u= a=bob 192.0.2.1\n").text("user"), Some("bob"));
+        assert_eq!(groups(pattern, "a=bob 192.0.2.1\n").text("user"), Some("bob"));
+    }
+
+    #[test]
+    fn a_tuple_joins_its_parts_in_order() {
+        let found = groups("^<F-ID>a</F-ID> <F-TUPLE_ID>b</F-TUPLE_ID> <F-TUPLE_ID_2>c</F-TUPLE_ID_2>$", "a b c\n");
+        let parts = ["a", "b", "c"].map(|part| Some(part.to_owned()));
+        assert_eq!(found.get("fid"), Some(&Value::Tuple(parts.to_vec())));
+    }
+
+    #[test]
+    fn flags_inside_a_group_hold_for_that_group() {
+        let (pattern, notes) = Pattern::new("^A(?:(?i)b)C <HOST>", Lines::One, true).expect("compiles");
+        assert!(pattern.search("ABC 192.0.2.1\n").expect("no overrun").is_some());
+        assert!(pattern.search("AbC 192.0.2.1\n").expect("no overrun").is_some());
+        assert!(pattern.search("abC 192.0.2.1\n").expect("no overrun").is_none());
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn a_search_without_end_is_an_overrun_and_not_a_no() {
+        let (pattern, _) = Pattern::new(r"^(?:(?:x+x+)+y|(?!z)(?:x+x+)+z)(?P<fid>q)\1?$", Lines::One, true).expect("compiles");
+        assert!(!pattern.is_linear());
+        assert_eq!(pattern.search(&format!("{}\n", "x".repeat(200))).map(|found| found.is_some()), Err(Overrun));
+    }
+}

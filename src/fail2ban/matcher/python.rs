@@ -1,0 +1,429 @@
+//! Python's regex syntax, rewritten for `regex` or, where that cannot, for `fancy-regex`.
+//!
+//! Differences that change what matches, all found by comparing with Python:
+//! a conditional `(?(name)…)` is read by fancy-regex as text to match unless written `(?(<name>)…)`;
+//! `$` matches before a last newline; `\<` and `\>` are plain characters; `[`, `&&`, `--` and `~~` inside a
+//! class are plain; a brace that is no counter is plain; `{,n}` counts from zero; `\Z` is the very end.
+//!
+//! Source of the syntax: the manual of Python's `re`.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// What `$` means for one pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// The text is one line with its newline: before that newline, or at the end.
+    One,
+    /// `re.MULTILINE`: `^` and `$` hold at every line.
+    Each,
+    /// Several lines, `^` and `$` hold for the whole text only.
+    Whole,
+}
+
+/// The engine the text is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// `regex`: no look-around, no back-references.
+    Linear,
+    /// `fancy-regex`.
+    Backtracking,
+}
+
+/// Why a pattern was not translated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SyntaxError {
+    /// Needs [`Target::Backtracking`].
+    #[error("look-around, back-references and conditionals need the backtracking engine")]
+    NeedsBacktracking,
+    #[error("{what} at byte {at}")]
+    Bad { what: &'static str, at: usize },
+}
+
+/// A pattern in its target's syntax.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Translated {
+    pub text: String,
+    /// What was read otherwise than Python reads it, in words for the import report.
+    pub notes: Vec<&'static str>,
+}
+
+/// Said of `.*+` and its kin, which Python up to 3.10 refuses and later versions can never match.
+pub const POSSESSIVE: &str = "a possessive counter such as .*+ was read as the counter alone";
+/// Said of `(?i)` in the middle of a pattern.
+pub const LATE_FLAGS: &str = "flags in the middle of the pattern were applied to all of it";
+/// Said of `(?a)` and `(?L)`.
+pub const CHARSET_FLAGS: &str = "flag a or L was left out: \\w, \\d and \\s stay Unicode";
+
+/// Rewrites `pattern` for `target`.
+pub fn translate(pattern: &str, lines: Lines, target: Target) -> Result<Translated, SyntaxError> {
+    let mut out = Writer {
+        rest: pattern.chars().peekable(),
+        length: pattern.len(),
+        out: String::with_capacity(pattern.len() + 16),
+        flags: String::new(),
+        notes: Vec::new(),
+        verbose: false,
+        lines,
+        target,
+    };
+    out.pattern()?;
+    let mut text = out.out;
+    if !out.flags.is_empty() {
+        text = format!("(?{}){text}", out.flags);
+    }
+    out.notes.dedup();
+    Ok(Translated { text, notes: out.notes })
+}
+
+struct Writer<'p> {
+    rest: Peekable<Chars<'p>>,
+    length: usize,
+    out: String,
+    /// Flags of the whole pattern: of i, m, s.
+    flags: String,
+    notes: Vec<&'static str>,
+    verbose: bool,
+    lines: Lines,
+    target: Target,
+}
+
+impl Writer<'_> {
+    fn bad<T>(&self, what: &'static str) -> Result<T, SyntaxError> {
+        let left: usize = self.rest.clone().map(char::len_utf8).sum();
+        Err(SyntaxError::Bad { what, at: self.length - left })
+    }
+
+    fn backtracking(&self) -> Result<(), SyntaxError> {
+        match self.target {
+            Target::Linear => Err(SyntaxError::NeedsBacktracking),
+            Target::Backtracking => Ok(()),
+        }
+    }
+
+    fn starts_with(&self, text: &str) -> bool {
+        let mut rest = self.rest.clone();
+        text.chars().all(|c| rest.next() == Some(c))
+    }
+
+    fn skip(&mut self, count: usize) {
+        for _ in 0..count {
+            self.rest.next();
+        }
+    }
+
+    fn literal(&mut self, c: char) {
+        if r".\+*?()|[]{}^$".contains(c) {
+            self.out.push('\\');
+        }
+        self.out.push(c);
+    }
+
+    fn pattern(&mut self) -> Result<(), SyntaxError> {
+        while let Some(c) = self.rest.next() {
+            match c {
+                '\\' => self.escape(false)?,
+                '[' => self.class()?,
+                '(' => self.group()?,
+                '*' | '+' | '?' => {
+                    self.out.push(c);
+                    self.after_counter();
+                }
+                '{' => self.brace(),
+                '$' => self.dollar()?,
+                '#' if self.verbose => while self.rest.next_if(|&c| c != '\n').is_some() {},
+                c if self.verbose && c.is_whitespace() => {}
+                '^' | '.' | '|' | ')' => self.out.push(c),
+                c => self.literal(c),
+            }
+        }
+        Ok(())
+    }
+
+    fn dollar(&mut self) -> Result<(), SyntaxError> {
+        let each = self.lines == Lines::Each || self.flags.contains('m');
+        match self.lines {
+            _ if each => self.out.push('$'),
+            Lines::One | Lines::Each => self.out.push_str("(?m:$)"),
+            Lines::Whole => {
+                self.backtracking()?;
+                self.out.push_str(r"(?=\n?\z)");
+            }
+        }
+        Ok(())
+    }
+
+    fn after_counter(&mut self) {
+        if self.rest.next_if_eq(&'?').is_some() {
+            self.out.push('?');
+        } else if self.rest.next_if_eq(&'+').is_some() {
+            self.notes.push(POSSESSIVE);
+        }
+    }
+
+    /// `{2,5}` counts; any other brace is a character.
+    fn brace(&mut self) {
+        let mut ahead = self.rest.clone();
+        let inside: String = ahead.by_ref().take_while(|&c| c != '}').take(16).collect();
+        let (low, high) = inside.split_once(',').unwrap_or((&inside, &inside));
+        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+        let counts = digits(low) && digits(high) && !(low.is_empty() && high.is_empty());
+        let comma = inside.contains(',');
+        if !counts || self.out.is_empty() || !self.starts_with(&format!("{inside}}}")) {
+            return self.literal('{');
+        }
+        let low = if low.is_empty() { "0" } else { low };
+        match comma {
+            true => self.out.push_str(&format!("{{{low},{high}}}")),
+            false => self.out.push_str(&format!("{{{low}}}")),
+        }
+        self.skip(inside.chars().count() + 1);
+        self.after_counter();
+    }
+
+    fn escape(&mut self, in_class: bool) -> Result<(), SyntaxError> {
+        let Some(c) = self.rest.next() else { return self.bad("a pattern ends in a backslash") };
+        match c {
+            'b' if in_class => self.out.push_str(r"\x08"),
+            'A' | 'b' | 'B' if !in_class => {
+                self.out.push('\\');
+                self.out.push(c);
+            }
+            'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
+                self.out.push('\\');
+                self.out.push(c);
+            }
+            'Z' if !in_class => self.out.push_str(r"\z"),
+            'n' | 'r' | 't' => {
+                self.out.push('\\');
+                self.out.push(c);
+            }
+            'a' => self.out.push_str(r"\x07"),
+            'f' => self.out.push_str(r"\x0C"),
+            'v' => self.out.push_str(r"\x0B"),
+            'x' => self.code_point(2)?,
+            'u' => self.code_point(4)?,
+            'U' => self.code_point(8)?,
+            '0' => {
+                let mut value = 0;
+                for _ in 0..2 {
+                    let Some(digit) = self.rest.next_if(|c| ('0'..='7').contains(c)) else { break };
+                    value = value * 8 + digit.to_digit(8).expect("checked to be octal");
+                }
+                self.out.push_str(&format!("\\x{{{value:X}}}"));
+            }
+            '1'..='9' if !in_class => {
+                self.backtracking()?;
+                let mut number = String::from(c);
+                if let Some(second) = self.rest.next_if(char::is_ascii_digit) {
+                    number.push(second);
+                }
+                self.out.push_str(&format!("(?:\\{number})"));
+            }
+            c if c.is_ascii_alphanumeric() => return self.bad("an escape that Python does not know"),
+            c if in_class => self.class_literal(c),
+            c => self.literal(c),
+        }
+        Ok(())
+    }
+
+    fn code_point(&mut self, digits: usize) -> Result<(), SyntaxError> {
+        let hex: String = self.rest.clone().take(digits).collect();
+        let value = u32::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == digits).and_then(char::from_u32);
+        let Some(value) = value else { return self.bad("an incomplete escape") };
+        self.skip(digits);
+        self.out.push_str(&format!("\\x{{{:X}}}", u32::from(value)));
+        Ok(())
+    }
+
+    fn class_literal(&mut self, c: char) {
+        if matches!(c, '[' | ']' | '\\' | '^' | '-' | '&' | '~') {
+            self.out.push('\\');
+        }
+        self.out.push(c);
+    }
+
+    fn class(&mut self) -> Result<(), SyntaxError> {
+        self.out.push('[');
+        if self.rest.next_if_eq(&'^').is_some() {
+            self.out.push('^');
+        }
+        let mut first = true;
+        loop {
+            let Some(c) = self.rest.next() else { return self.bad("a character class without its end") };
+            if c == ']' && !first {
+                break;
+            }
+            first = false;
+            let begun = self.out.len();
+            match c {
+                '\\' => self.escape(true)?,
+                c => self.class_literal(c),
+            }
+            // A range, unless what stands before the dash is a class like \w or the dash is the last.
+            let item = &self.out[begun..];
+            let is_set = matches!(item, r"\d" | r"\D" | r"\w" | r"\W" | r"\s" | r"\S");
+            if !is_set && self.rest.peek() == Some(&'-') && !self.starts_with("-]") {
+                self.rest.next();
+                self.out.push('-');
+                match self.rest.next() {
+                    Some('\\') => self.escape(true)?,
+                    Some(c) => self.class_literal(c),
+                    None => return self.bad("a character class without its end"),
+                }
+            }
+        }
+        self.out.push(']');
+        Ok(())
+    }
+
+    fn name(&mut self, end: char) -> Result<String, SyntaxError> {
+        let mut name = String::new();
+        loop {
+            match self.rest.next() {
+                Some(c) if c == end => break,
+                Some(c) if c == '_' || c.is_alphanumeric() => name.push(c),
+                _ => return self.bad("a group name that Python does not take"),
+            }
+        }
+        if name.is_empty() { self.bad("an empty group name") } else { Ok(name) }
+    }
+
+    fn group(&mut self) -> Result<(), SyntaxError> {
+        if self.rest.next_if_eq(&'?').is_none() {
+            self.out.push('(');
+            return Ok(());
+        }
+        if self.starts_with("P<") {
+            self.skip(2);
+            let name = self.name('>')?;
+            if name.starts_with(|c: char| c.is_ascii_digit()) {
+                return self.bad("a group name that begins with a digit");
+            }
+            self.out.push_str(&format!("(?P<{name}>"));
+        } else if self.starts_with("P=") {
+            self.backtracking()?;
+            self.skip(2);
+            let name = self.name(')')?;
+            self.out.push_str(&format!(r"(?:\k<{name}>)"));
+        } else if self.starts_with("(") {
+            self.backtracking()?;
+            self.skip(1);
+            let name = self.name(')')?;
+            match name.bytes().all(|b| b.is_ascii_digit()) {
+                true => self.out.push_str(&format!("(?({name})")),
+                false => self.out.push_str(&format!("(?(<{name}>)")),
+            }
+        } else if self.starts_with("#") {
+            while self.rest.next_if(|&c| c != ')').is_some() {}
+            self.rest.next();
+        } else if self.starts_with(":") {
+            self.skip(1);
+            self.out.push_str("(?:");
+        } else if let Some(look) = ["=", "!", "<=", "<!", ">"].iter().find(|look| self.starts_with(look)) {
+            self.backtracking()?;
+            self.skip(look.len());
+            self.out.push_str("(?");
+            self.out.push_str(look);
+        } else {
+            self.inline_flags()?;
+        }
+        Ok(())
+    }
+
+    fn inline_flags(&mut self) -> Result<(), SyntaxError> {
+        let begins = self.out.is_empty();
+        let mut kept = String::new();
+        loop {
+            match self.rest.next() {
+                Some(c @ ('i' | 'm' | 's' | '-')) => kept.push(c),
+                Some('x') => self.verbose = true,
+                Some('u') => {}
+                Some('a' | 'L') => self.notes.push(CHARSET_FLAGS),
+                Some(':') => {
+                    let kept = kept.trim_end_matches('-');
+                    self.out.push_str(&if kept.is_empty() { "(?:".to_owned() } else { format!("(?{kept}:") });
+                    return Ok(());
+                }
+                Some(')') => {
+                    if !begins {
+                        self.notes.push(LATE_FLAGS);
+                    }
+                    self.flags.push_str(&kept);
+                    return Ok(());
+                }
+                _ => return self.bad("an unknown group after (?"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linear(pattern: &str) -> String {
+        translate(pattern, Lines::One, Target::Linear).expect("translates").text
+    }
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        let text_out = translate(pattern, Lines::One, Target::Backtracking).expect("translates").text;
+        fancy_regex::Regex::new(&text_out).expect("compiles").is_match(text).expect("no overrun")
+    }
+
+    #[test]
+    fn a_conditional_asks_for_its_group_and_not_for_a_text() {
+        assert!(matches(r"^(?P<q>')?x(?(q)'|!)$", "'x'\n"));
+        assert!(matches(r"^(?P<q>')?x(?(q)'|!)$", "x!\n"));
+        assert!(!matches(r"^(?P<q>')?x(?(q)'|!)$", "x'\n"));
+        assert!(!matches(r"^(?P<q>')?x(?(q)'|!)$", "qx'\n"));
+    }
+
+    #[test]
+    fn characters_that_only_rust_gives_a_meaning_stay_plain() {
+        assert!(matches(r"^\<a\>$", "<a>\n"));
+        assert!(matches(r"^[[&&~~]+--[a--]+\-$", "[&~--a-\n".replace("-a-", "-a--").as_str()));
+        assert!(matches(r"^{a} {,2}x{2}$", "{a}  xx\n"));
+        assert_eq!(linear(r"a{b}"), r"a\{b\}");
+        assert!(matches(r"^[]x]+$", "]x\n"));
+    }
+
+    #[test]
+    fn the_end_of_a_line_is_before_its_newline_or_at_its_end() {
+        assert!(matches("a$", "a\n"));
+        assert!(matches("a$", "a"));
+        assert!(!matches(r"a\Z", "a\n"));
+        let whole = translate("a$", Lines::Whole, Target::Backtracking).expect("translates").text;
+        let whole = fancy_regex::Regex::new(&whole).expect("compiles");
+        assert!(!whole.is_match("a\nb\n").expect("no overrun"));
+        assert!(whole.is_match("b\na\n").expect("no overrun"));
+    }
+
+    #[test]
+    fn a_possessive_counter_is_read_as_it_was_meant_and_reported() {
+        let read = translate("^.*+ from$", Lines::One, Target::Linear).expect("translates");
+        assert_eq!((read.text.as_str(), read.notes.as_slice()), ("^.* from(?m:$)", [POSSESSIVE].as_slice()));
+    }
+
+    #[test]
+    fn look_around_and_back_references_ask_for_the_other_engine() {
+        for pattern in ["(?=a)", "(?<!a)b", r"(a)\1", "(?P<x>a)(?P=x)", "(?P<x>a)?(?(x)b)"] {
+            assert_eq!(translate(pattern, Lines::One, Target::Linear), Err(SyntaxError::NeedsBacktracking));
+        }
+        assert!(matches(r"^(?P<q>['|])x(?P=q)$", "|x|\n"));
+    }
+
+    #[test]
+    fn comments_and_verbose_text_are_left_out() {
+        assert_eq!(linear("a(?#no matter)b"), "ab");
+        assert_eq!(linear("(?x) a  b # said\n c"), "abc");
+        assert_eq!(linear("(?iu)a"), "(?i)a");
+    }
+
+    #[test]
+    fn what_python_refuses_is_refused() {
+        for pattern in [r"\y", "[a", "(?P<a-b>x)", "a\\"] {
+            assert!(matches!(translate(pattern, Lines::One, Target::Linear), Err(SyntaxError::Bad { .. })));
+        }
+    }
+}
