@@ -10,6 +10,7 @@ pub mod files;
 pub mod ini;
 pub mod interpolate;
 pub mod jail;
+pub mod matcher;
 pub mod note;
 pub mod options;
 pub mod reader;

@@ -49,6 +49,26 @@ pub struct Rules {
     pub logtimezone: Option<String>,
 }
 
+impl Rules {
+    /// From a filter's or a jail's options, by fail2ban's names; what is not there is as fail2ban sets it.
+    pub fn from_options(options: &std::collections::BTreeMap<String, String>) -> Rules {
+        let text = |name: &str| options.get(name).filter(|text| !text.trim().is_empty()).cloned();
+        let list = |name: &str| {
+            let text = options.get(name).map(String::as_str).unwrap_or_default();
+            text.split('\n').filter(|line| !line.is_empty()).map(str::to_owned).collect()
+        };
+        Rules {
+            prefregex: text("prefregex"),
+            failregex: list("failregex"),
+            ignoreregex: list("ignoreregex"),
+            maxlines: text("maxlines").and_then(|text| text.trim().parse().ok()).unwrap_or(1),
+            datepattern: text("datepattern"),
+            usedns: text("usedns"),
+            logtimezone: text("logtimezone"),
+        }
+    }
+}
+
 /// Which text of a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -197,7 +217,9 @@ impl Matcher {
         for (number, text) in rules.failregex.iter().enumerate() {
             let part = Part::Failregex(number);
             let pattern = read(part, text, if several { Lines::Each } else { Lines::One })?;
-            let named = |pattern: &Pattern| ["fid", "ip4", "ip6", "dns", "mlfid"].iter().any(|n| pattern.has_group(n));
+            let named = |pattern: &Pattern| {
+                ["fid", "ip4", "ip6", "dns", "mlfid"].iter().any(|n| pattern.has_group(n))
+            };
             if !named(&pattern) && !prefregex.as_ref().is_some_and(named) {
                 return Err(MatcherError::Regex { part, error: PatternError::NoFailureId });
             }
@@ -208,7 +230,9 @@ impl Matcher {
             ignoreregex.push(read(Part::Ignoreregex(number), text, whole)?);
         }
         let offset = match rules.logtimezone.as_deref().filter(|zone| !zone.is_empty()) {
-            Some(text) => Some(date::offset_minutes(text).ok_or_else(|| MatcherError::Zone(text.to_owned()))?),
+            Some(text) => {
+                Some(date::offset_minutes(text).ok_or_else(|| MatcherError::Zone(text.to_owned()))?)
+            }
             None => None,
         };
         Ok(Matcher {

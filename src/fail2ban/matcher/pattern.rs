@@ -17,7 +17,9 @@ pub enum PatternError {
     Syntax(SyntaxError),
     #[error("does not compile: {0}")]
     Compile(String),
-    #[error("names no failure: one of <HOST>, <ADDR>, <IP4>, <IP6>, <DNS>, <F-ID> or <F-MLFID> must stand in it or in prefregex")]
+    #[error(
+        "names no failure: one of <HOST>, <ADDR>, <IP4>, <IP6>, <DNS>, <F-ID> or <F-MLFID> must stand in it or in prefregex"
+    )]
     NoFailureId,
 }
 
@@ -138,8 +140,12 @@ impl Pattern {
         let (mut alternatives, mut tuples) = (Vec::new(), Vec::new());
         for (name, _) in &names {
             for (prefix, list) in [("alt_", &mut alternatives), ("tuple_", &mut tuples)] {
-                let Some(target) = name.strip_prefix(prefix).filter(|rest| !rest.is_empty()) else { continue };
-                let numbered = target.rsplit_once('_').filter(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+                let Some(target) = name.strip_prefix(prefix).filter(|rest| !rest.is_empty()) else {
+                    continue;
+                };
+                let numbered = target
+                    .rsplit_once('_')
+                    .filter(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
                 list.push((name.clone(), tags::group_of(numbered.map_or(target, |(target, _)| target))));
             }
         }
@@ -247,7 +253,9 @@ impl Engine {
             .backtrack_limit(BACKTRACK_STEPS_MAX)
             .delegate_size_limit(REGEX_BYTES_MAX)
             .build();
-        built.map(|regex| Engine::Backtracking(Box::new(regex))).map_err(|error| PatternError::Compile(error.to_string()))
+        built
+            .map(|regex| Engine::Backtracking(Box::new(regex)))
+            .map_err(|error| PatternError::Compile(error.to_string()))
     }
 
     pub(super) fn names(&self) -> Vec<(String, usize)> {
@@ -264,12 +272,14 @@ impl Engine {
         match self {
             Engine::Linear(regex) => {
                 let found = regex.captures_at(text, start);
-                Ok(found.map(|found| found.iter().map(|group| group.map(|group| span(group.start(), group.end()))).collect()))
+                Ok(found.map(|found| {
+                    found.iter().map(|group| group.map(|group| span(group.start(), group.end()))).collect()
+                }))
             }
             Engine::Backtracking(regex) => match regex.captures_from_pos(text, start) {
-                Ok(found) => {
-                    Ok(found.map(|found| found.iter().map(|group| group.map(|group| span(group.start(), group.end()))).collect()))
-                }
+                Ok(found) => Ok(found.map(|found| {
+                    found.iter().map(|group| group.map(|group| span(group.start(), group.end()))).collect()
+                })),
                 Err(_) => Err(Overrun),
             },
         }
@@ -298,7 +308,8 @@ mod tests {
 
     #[test]
     fn a_tuple_joins_its_parts_in_order() {
-        let found = groups("^<F-ID>a</F-ID> <F-TUPLE_ID>b</F-TUPLE_ID> <F-TUPLE_ID_2>c</F-TUPLE_ID_2>$", "a b c\n");
+        let found =
+            groups("^<F-ID>a</F-ID> <F-TUPLE_ID>b</F-TUPLE_ID> <F-TUPLE_ID_2>c</F-TUPLE_ID_2>$", "a b c\n");
         let parts = ["a", "b", "c"].map(|part| Some(part.to_owned()));
         assert_eq!(found.get("fid"), Some(&Value::Tuple(parts.to_vec())));
     }
@@ -314,8 +325,12 @@ mod tests {
 
     #[test]
     fn a_search_without_end_is_an_overrun_and_not_a_no() {
-        let (pattern, _) = Pattern::new(r"^(?:(?:x+x+)+y|(?!z)(?:x+x+)+z)(?P<fid>q)\1?$", Lines::One, true).expect("compiles");
+        let (pattern, _) = Pattern::new(r"^(?:(?:x+x+)+y|(?!z)(?:x+x+)+z)(?P<fid>q)\1?$", Lines::One, true)
+            .expect("compiles");
         assert!(!pattern.is_linear());
-        assert_eq!(pattern.search(&format!("{}\n", "x".repeat(200))).map(|found| found.is_some()), Err(Overrun));
+        assert_eq!(
+            pattern.search(&format!("{}\n", "x".repeat(200))).map(|found| found.is_some()),
+            Err(Overrun)
+        );
     }
 }

@@ -229,7 +229,8 @@ impl Writer<'_> {
 
     fn code_point(&mut self, digits: usize) -> Result<(), SyntaxError> {
         let hex: String = self.rest.clone().take(digits).collect();
-        let value = u32::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == digits).and_then(char::from_u32);
+        let value =
+            u32::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == digits).and_then(char::from_u32);
         let Some(value) = value else { return self.bad("an incomplete escape") };
         self.skip(digits);
         self.out.push_str(&format!("\\x{{{:X}}}", u32::from(value)));

@@ -105,7 +105,8 @@ impl Sessions {
             Some(mut known) => {
                 known.note_user(user.as_deref());
                 let was_nofail = [known.groups.remove("nofail"), known.groups.remove("mlfgained")];
-                let was_nofail = was_nofail.iter().flatten().any(|v| !matches!(v, Value::Text(text) if text.is_empty()));
+                let was_nofail =
+                    was_nofail.iter().flatten().any(|v| !matches!(v, Value::Text(text) if text.is_empty()));
                 if gained {
                     known.pending = false;
                 }
@@ -171,7 +172,11 @@ mod tests {
     #[test]
     fn a_later_line_overwrites_and_earlier_ones_fill_in() {
         let mut sessions = Sessions::default();
-        assert!(say(&mut sessions, 0, &[("nofail", "y"), ("ip4", "192.0.2.1"), ("user", "ana")]).groups.is_true("nofail"));
+        assert!(
+            say(&mut sessions, 0, &[("nofail", "y"), ("ip4", "192.0.2.1"), ("user", "ana")])
+                .groups
+                .is_true("nofail")
+        );
         let failure = say(&mut sessions, 1, &[("user", "ana"), ("why", "bad")]);
         assert!(!failure.groups.is_true("nofail"));
         assert_eq!(failure.groups.text("ip4"), Some("192.0.2.1"));

@@ -1,16 +1,31 @@
 //! `banctl filter test --fail2ban-dir`: a log through one filter, one JSON object for each line.
 
 use std::io::{self, BufRead, Write};
+use std::path::Path;
 
 use chrono_tz::Tz;
 use serde_json::{Map, json};
 
 use super::{FailureId, Hit, Matcher, MatcherError, Outcome, Pace, Rules, Value};
+use crate::config::report::ReportedError;
+use crate::fail2ban::definition::Definition;
+use crate::fail2ban::files::Files;
+use crate::fail2ban::interpolate::Vars;
+use crate::fail2ban::options::extract;
 use crate::time::Timestamp;
+
+/// The options that [`Rules`] takes.
+const OPTIONS: &[&str] =
+    &["prefregex", "failregex", "ignoreregex", "maxlines", "datepattern", "usedns", "logtimezone"];
 
 /// Why a test run stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum TestError {
+    /// The specification, or what the files say.
+    #[error("filter {spec}: {why}")]
+    Unreadable { spec: String, why: String },
+    #[error(transparent)]
+    Config(#[from] ReportedError),
     #[error(transparent)]
     Filter(#[from] MatcherError),
     #[error("cannot read the log or write the answer: {0}")]
@@ -24,6 +39,36 @@ pub struct Summary {
     pub failures: u64,
     /// Lines on which a search was given up.
     pub overruns: u64,
+}
+
+/// Reads the filter that `spec` names (`sshd`, `postfix[mode=auth]`) from fail2ban's folder `dir`.
+///
+/// # Errors
+/// The specification does not parse, there is no such filter, or fail2ban would not load it.
+pub fn rules(dir: &Path, spec: &str) -> Result<Rules, TestError> {
+    let unreadable = |why: String| TestError::Unreadable { spec: spec.to_owned(), why };
+    let (name, arguments) = extract(spec).map_err(unreadable)?;
+    let config = Files::new(dir).read(&format!("filter.d/{name}"))?;
+    let config = config.ok_or_else(|| unreadable(format!("there is no filter.d/{name}.conf or .local")))?;
+    let mut definition = Definition::new(config, &arguments);
+    definition.resolve(&Vars::new(), OPTIONS, true).map_err(unreadable)?;
+    Ok(Rules::from_options(&definition.combined(&[]).map_err(unreadable)?))
+}
+
+/// Runs the whole of `banctl filter test --fail2ban-dir`: see [`rules`] and [`run`].
+///
+/// # Errors
+/// Those of [`rules`] and [`run`].
+pub fn run_test(
+    dir: &Path,
+    spec: &str,
+    log: &mut dyn BufRead,
+    zone: Tz,
+    now: Timestamp,
+    journal: bool,
+    out: &mut dyn Write,
+) -> Result<Summary, TestError> {
+    run(&rules(dir, spec)?, log, zone, now, journal, out)
 }
 
 /// Feeds every line of `log` to one instance of the filter and writes what came of each to `out`.

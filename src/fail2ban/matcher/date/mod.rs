@@ -124,7 +124,8 @@ impl DateDetector {
         let year = 1970 + now.secs() / 31_556_952;
         let decade_max = ((year + 3 - 2000) / 10).clamp(2, 9) as u8;
         let mut detector = DateDetector { entries: Vec::new(), last: None, first_unused: 0 };
-        for pattern in datepattern.unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty()) {
+        for pattern in datepattern.unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty())
+        {
             let key = if pattern.contains('%') { pattern.to_owned() } else { pattern.to_uppercase() };
             match key.as_str() {
                 LINE_BEGIN => {
@@ -156,7 +157,13 @@ impl DateDetector {
         if self.entries.iter().any(|entry| entry.template.name == template.name) {
             return;
         }
-        self.entries.push(Entry { template, hits: 0, last_used: Timestamp::default(), distance: FAR, matches: 0 });
+        self.entries.push(Entry {
+            template,
+            hits: 0,
+            last_used: Timestamp::default(),
+            distance: FAR,
+            matches: 0,
+        });
     }
 
     /// The date of `line`; `None` if no template finds one.
@@ -220,14 +227,21 @@ impl DateDetector {
         Some((found, index))
     }
 
-    fn search(&mut self, line: &str, tried: usize, best: &mut Option<(DateMatch, usize)>) -> Option<(DateMatch, usize)> {
+    fn search(
+        &mut self,
+        line: &str,
+        tried: usize,
+        best: &mut Option<(DateMatch, usize)>,
+    ) -> Option<(DateMatch, usize)> {
         let last_start = self.last.map_or(1, |last| last.start);
         let count = self.entries.len();
         for index in (0..count).filter(|&index| index != tried) {
             let Some(found) = self.entries[index].find(line, 0, line.len()) else { continue };
             let entry = &self.entries[index];
             let next_unused = index + 1 < count && self.entries[index + 1].matches == 0;
-            let settled = index + 1 >= count || entry.template.anchored || (found.start == 0 && entry.hits > 0 && next_unused);
+            let settled = index + 1 >= count
+                || entry.template.anchored
+                || (found.start == 0 && entry.hits > 0 && next_unused);
             if !settled && (found.start > entry.distance || found.start > last_start) {
                 // Perhaps it stands in the body of the message: keep the leftmost, and look on.
                 if best.as_ref().is_none_or(|(best, _)| found.start < best.start) {
@@ -242,7 +256,8 @@ impl DateDetector {
 
     /// Moves a template that is hit more towards the front; its new index.
     fn reorder(&mut self, index: usize) -> usize {
-        let (weight, used) = (self.entries[index].weight(), self.entries[index].last_used.secs() - UNUSED_SECS);
+        let (weight, used) =
+            (self.entries[index].weight(), self.entries[index].last_used.secs() - UNUSED_SECS);
         let movable = |to: usize, entries: &[Entry]| {
             weight > entries[to].weight() || used > entries[to].last_used.secs()
         };
@@ -348,7 +363,8 @@ mod tests {
 
     #[test]
     fn a_stamp_in_the_text_does_not_win_over_the_one_before_it() {
-        let lines = ["Aug 14 12:00:00 mx a", "Aug 14 11:00:00 mx at 2005-08-13 01:02:03", "Aug 14 12:00:00 mx b"];
+        let lines =
+            ["Aug 14 12:00:00 mx a", "Aug 14 11:00:00 mx at 2005-08-13 01:02:03", "Aug 14 12:00:00 mx b"];
         let found = dates(None, &lines);
         assert_eq!(found[1].as_ref().map(|(stamp, _)| stamp.as_str()), Some("Aug 14 11:00:00"));
     }

@@ -7,7 +7,17 @@ use super::zones;
 use crate::time::Timestamp;
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
@@ -34,7 +44,8 @@ impl Surroundings {
 /// Names are English whatever the process locale. `decade_max`: the last decade of 20xx that `%ExY` takes.
 pub fn directive(name: &str, decade_max: u8) -> Option<(&'static str, String)> {
     let names = |list: &[&str], take: usize| {
-        let mut names: Vec<&str> = list.iter().map(|name| if take == 0 { name } else { &name[..take] }).collect();
+        let mut names: Vec<&str> =
+            list.iter().map(|name| if take == 0 { name } else { &name[..take] }).collect();
         names.sort_by_key(|name| std::cmp::Reverse(name.len()));
         names.join("|")
     };
@@ -100,7 +111,14 @@ pub fn moment<'t>(field: impl Fn(&str) -> Option<&'t str>, around: &Surroundings
     if let Some(full) = number("Y") {
         year = Some(full?);
     }
-    for found in [number("m"), index("B", &MONTHS, 0).map(|at| at.map(|at| at as i32 + 1)), index("b", &MONTHS, 3).map(|at| at.map(|at| at as i32 + 1))].into_iter().flatten() {
+    for found in [
+        number("m"),
+        index("B", &MONTHS, 0).map(|at| at.map(|at| at as i32 + 1)),
+        index("b", &MONTHS, 3).map(|at| at.map(|at| at as i32 + 1)),
+    ]
+    .into_iter()
+    .flatten()
+    {
         month = Some(found?);
     }
     if let Some(found) = number("d") {
@@ -124,7 +142,8 @@ pub fn moment<'t>(field: impl Fn(&str) -> Option<&'t str>, around: &Surroundings
     if month.is_none() || day.is_none() {
         let weekday = index("A", &DAYS, 0).or(index("a", &DAYS, 3)).flatten().map(|at| at as i32);
         let weekday = weekday.or(number("w").flatten().map(|w| (w + 6) % 7));
-        let week = number("U").flatten().map(|week| (week, 6)).or(number("W").flatten().map(|week| (week, 0)));
+        let week =
+            number("U").flatten().map(|week| (week, 6)).or(number("W").flatten().map(|week| (week, 0)));
         let mut julian = number("j").flatten();
         if let (None, Some((week, starts)), Some(weekday)) = (julian, week, weekday) {
             julian = Some(day_of_week(year, week, weekday, starts)?);
@@ -225,6 +244,9 @@ mod tests {
         assert_eq!(read(&[("j", "226"), ("H", "12")], None), Some(NOW));
         assert_eq!(read(&[("W", "32"), ("a", "Sun"), ("H", "12")], None), Some(NOW));
         assert_eq!(read(&[("U", "33"), ("w", "0"), ("H", "12")], None), Some(NOW));
-        assert_eq!(read(&[("d", "14"), ("B", "AUGUST"), ("y", "05"), ("I", "12"), ("p", "PM")], None), Some(NOW));
+        assert_eq!(
+            read(&[("d", "14"), ("B", "AUGUST"), ("y", "05"), ("I", "12"), ("p", "PM")], None),
+            Some(NOW)
+        );
     }
 }

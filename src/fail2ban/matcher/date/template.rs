@@ -73,11 +73,13 @@ fn found(regex: &fancy_regex::Regex, text: &str) -> bool {
 }
 
 static GROUPED: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"(?<!\(\?)(?<!\\)\((?!\?)"));
-static WRAP: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"^((?:\(\?\w+\))?\^?(?:\(\?\w+\))?)(.*?)(\$?)$"));
+static WRAP: LazyLock<fancy_regex::Regex> =
+    LazyLock::new(|| helper(r"^((?:\(\?\w+\))?\^?(?:\(\?\w+\))?)(.*?)(\$?)$"));
 static FLAGS: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"\(\?[a-z]+\)"));
 static BOUND_BEGIN: LazyLock<fancy_regex::Regex> =
     LazyLock::new(|| helper(r"^\(*(?:\(\?\w+\))?(?:\^|\(*\*\*|\((?:\?:)?\^)"));
-static BOUND_END: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"(?<!\\)(?:\$\)?|\\b|\\s|\*\*\)*)$"));
+static BOUND_END: LazyLock<fancy_regex::Regex> =
+    LazyLock::new(|| helper(r"(?<!\\)(?:\$\)?|\\b|\\s|\*\*\)*)$"));
 static AT_LINE_BEGIN: LazyLock<fancy_regex::Regex> =
     LazyLock::new(|| helper(r"^(?:\(\?\w+\))?(?:\^|\((?:\?:)?\^(?!\|))"));
 static AT_LINE_END: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"(?<![\\|])(?:\$\)?)$"));
@@ -185,7 +187,8 @@ impl Template {
             }
             Err(python::SyntaxError::NeedsBacktracking) => {
                 let (before, after) = bounds(Target::Backtracking);
-                let read = python::translate(&regex, Lines::One, Target::Backtracking).map_err(PatternError::Syntax)?;
+                let read = python::translate(&regex, Lines::One, Target::Backtracking)
+                    .map_err(PatternError::Syntax)?;
                 Engine::backtracking(&format!("{before}{}{after}", read.text))?
             }
             Err(error) => return Err(PatternError::Syntax(error)),
@@ -206,17 +209,24 @@ impl Template {
         let (start, end) = spans[0].expect("group 0 is the match");
         let stamp = spans.get(1).copied().flatten().unwrap_or((start, start));
         // What a free EPOCH stands after is no part of it.
-        let start = if matches!(self.reading, Reading::Epoch { group: 1, .. }) && !self.line_begin { stamp.0 } else { start };
+        let start = if matches!(self.reading, Reading::Epoch { group: 1, .. }) && !self.line_begin {
+            stamp.0
+        } else {
+            start
+        };
         Some(DateMatch { start, end, stamp, spans })
     }
 
     /// The moment that a match means; `None` if it means none, such as the 30th of February.
     pub fn moment(&self, line: &str, at: &DateMatch, around: &Surroundings) -> Option<Timestamp> {
-        let text = |group: usize| at.spans.get(group).copied().flatten().map(|(start, end)| &line[start..end]);
+        let text =
+            |group: usize| at.spans.get(group).copied().flatten().map(|(start, end)| &line[start..end]);
         match &self.reading {
             Reading::Fields(names) => {
                 let field = |wanted: &str| {
-                    let of = |name: &str| name == wanted || name.split_once("__").is_some_and(|(base, _)| base == wanted);
+                    let of = |name: &str| {
+                        name == wanted || name.split_once("__").is_some_and(|(base, _)| base == wanted)
+                    };
                     names.iter().filter(|(name, _)| of(name)).find_map(|(_, group)| text(*group))
                 };
                 strptime::moment(field, around)
@@ -340,7 +350,11 @@ mod tests {
             let at = template.find(line, 0, line.len()).expect("found");
             let around =
                 Surroundings { now: Timestamp::from_secs(0), zone: chrono_tz::Tz::UTC, offset: None };
-            assert_eq!(template.moment(line, &at, &around).map(Timestamp::secs), Some(1_124_013_600), "{line}");
+            assert_eq!(
+                template.moment(line, &at, &around).map(Timestamp::secs),
+                Some(1_124_013_600),
+                "{line}"
+            );
         }
         assert_eq!(stamp("EPOCH", "x 1124013600 x"), None);
         assert_eq!(stamp("at {EPOCH} x", "at 1124013600 x"), Some("at 1124013600 x"));

@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn zones_are_fixed_offsets() {
-        for (text, minutes) in [("Z", 0), ("CET", 60), ("+02", 120), ("-03:30", -210), ("UTC+0100", 60), ("NPT", 345)] {
+        for (text, minutes) in
+            [("Z", 0), ("CET", 60), ("+02", 120), ("-03:30", -210), ("UTC+0100", 60), ("NPT", 345)]
+        {
             assert_eq!(offset_minutes(text), Some(minutes), "{text}");
         }
         for text in ["", "Europe/Madrid", "cet", "+2", "+02:0"] {
