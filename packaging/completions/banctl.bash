@@ -261,13 +261,17 @@ _banctl() {
             return 0
             ;;
         banctl__subcmd__import)
-            opts="-h --fail2ban-dir --strict --socket --json --help"
+            opts="-h --fail2ban-dir --out --strict --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --fail2ban-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -458,3 +458,7 @@ fn words(line: &str) -> Vec<String> {
     words.extend(word);
     words
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;
