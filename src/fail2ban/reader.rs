@@ -9,7 +9,7 @@ use super::ini::{At, Options, Value};
 use super::interpolate::Vars;
 use super::jail::{Action, Increment, Jail, Time};
 use super::note::{Kind, Note};
-use super::options::{extract, split};
+use super::options::{Arguments, extract, split};
 use super::section::Config;
 use crate::config::report::ReportedError;
 
@@ -128,6 +128,9 @@ fn always(folder: &Path) -> Options {
     ])
 }
 
+/// The filter of a jail: its name, its arguments, and what it says.
+type UsedFilter = (String, Arguments, Definition);
+
 /// Why fail2ban drops a jail.
 struct Refusal {
     at: Option<At>,
@@ -226,7 +229,7 @@ impl JailReader<'_> {
     fn rest(
         mut self,
         backend: String,
-        mut filter: Option<(String, Vec<(String, String)>, Definition)>,
+        mut filter: Option<UsedFilter>,
     ) -> Result<Result<Option<Jail>, Refusal>, ReportedError> {
         let mut own = Vars::new();
         for option in JAIL_OPTIONS.iter().chain(FILTER_OPTIONS) {
@@ -326,7 +329,7 @@ impl JailReader<'_> {
         backend: String,
         own: &Vars,
         from_filter: &BTreeMap<String, String>,
-        filter: Option<(String, Vec<(String, String)>, Definition)>,
+        filter: Option<UsedFilter>,
         actions: Vec<Action>,
     ) -> Result<Jail, Refusal> {
         let text = |option: &str| own.get(option).filter(|value| !value.is_empty()).cloned();

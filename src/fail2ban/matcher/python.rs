@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn characters_that_only_rust_gives_a_meaning_stay_plain() {
         assert!(matches(r"^\<a\>$", "<a>\n"));
-assert!(matches(r"^[[&&~~]+--[+--]+\-$", "[&~--+,--\n"));
+        assert!(matches(r"^[[&&~~]+--[+--]+\-$", "[&~--+,--\n"));
         assert!(matches(r"^{a} {,2}x{2}$", "{a}  xx\n"));
         assert_eq!(linear(r"a{b}"), r"a\{b\}");
         assert!(matches(r"^[]x]+$", "]x\n"));
