@@ -267,13 +267,13 @@ impl Engine {
         let mut actions = Vec::new();
         self.jails.expire(now, &mut actions);
         self.perform(actions, None, now);
-        if sweeps % SURROUNDINGS_SWEEPS == 0 {
+        if sweeps.is_multiple_of(SURROUNDINGS_SWEEPS) {
             self.look_around(now);
         }
-        if sweeps % FIREWALL_SWEEPS == 0 || self.enforcer.problem().is_some() {
+        if sweeps.is_multiple_of(FIREWALL_SWEEPS) || self.enforcer.problem().is_some() {
             self.enforcer.look(&self.jails, now);
         }
-        if sweeps % POSITION_SWEEPS == 0 {
+        if sweeps.is_multiple_of(POSITION_SWEEPS) {
             self.hand_in(now, false);
         } else {
             self.flush(now);
