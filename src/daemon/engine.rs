@@ -36,6 +36,9 @@ const FIREWALL_SWEEPS: u32 = 15;
 /// Positions alone wait this long for something to go with: lines that led to nothing may be read again. Sweeps.
 const POSITION_SWEEPS: u32 = 3;
 
+/// The wall clock jumped if it moved by this much between two sweeps beside the monotonic one; slewing is less.
+const CLOCK_JUMP: Duration = Duration::from_secs(2);
+
 /// Notes kept for `status`. Lines.
 const NOTES_MAX: usize = 20;
 
@@ -43,6 +46,8 @@ const NOTES_MAX: usize = 20;
 pub struct Engine {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) started: Duration,
+    /// The wall clock less the monotonic one at the last sweep; it moves when the wall clock jumps.
+    pub(super) clock_offset: i64,
     pub(super) config_path: PathBuf,
     pub(super) config: Config,
     /// Bad jails of the configuration, for `status`; a jail of that name may guard on in its last good form.
@@ -261,8 +266,21 @@ impl Engine {
         }
     }
 
+    /// The kernel counts bans down by its own clock, the jails by the wall clock: after a jump of the latter
+    /// the kernel is given what is left by the jails.
+    fn heed_clock(&mut self, now: Timestamp) {
+        let offset = now.micros() - self.clock.monotonic().as_micros() as i64;
+        let jump = Duration::from_micros(offset.abs_diff(self.clock_offset));
+        self.clock_offset = offset;
+        if jump >= CLOCK_JUMP {
+            self.note(format!("this host's clock jumped by {}; bans go by the new time", show_duration(jump)));
+            self.enforcer.restore(&self.jails, now);
+        }
+    }
+
     fn sweep(&mut self, sweeps: u32) {
         let now = self.clock.now();
+        self.heed_clock(now);
         self.tailer.sweep(now);
         let mut actions = Vec::new();
         self.jails.expire(now, &mut actions);

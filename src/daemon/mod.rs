@@ -303,6 +303,7 @@ async fn guard(
     let mut engine = Engine {
         clock,
         started,
+        clock_offset: now.micros() - started.as_micros() as i64,
         config_path,
         config,
         problems,
