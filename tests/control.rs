@@ -348,7 +348,7 @@ fn one_client_too_many_is_told_so() {
     assert_eq!((error.code, error.code.exit_code()), (ErrorCode::Busy, 69));
     // Room again once one leaves; the server notices in its own time.
     clients.pop();
-    let mut again = || Client::connect(&daemon.socket()).unwrap().call(Request::Ping).is_ok();
+    let again = || Client::connect(&daemon.socket()).unwrap().call(Request::Ping).is_ok();
     assert!((0..200).any(|_| again() || {
         std::thread::sleep(Duration::from_millis(10));
         false

@@ -273,7 +273,10 @@ impl Engine {
         let jump = Duration::from_micros(offset.abs_diff(self.clock_offset));
         self.clock_offset = offset;
         if jump >= CLOCK_JUMP {
-            self.note(format!("this host's clock jumped by {}; bans go by the new time", show_duration(jump)));
+            self.note(format!(
+                "this host's clock jumped by {}; bans go by the new time",
+                show_duration(jump)
+            ));
             self.enforcer.restore(&self.jails, now);
         }
     }

@@ -73,7 +73,7 @@ struct Matcher {
 #[derive(Debug)]
 enum Linear {
     /// One path only: captures at automaton speed.
-    OnePass(onepass::DFA),
+    OnePass(Box<onepass::DFA>),
     Backtrack(Box<(BoundedBacktracker, PikeVM)>),
 }
 
@@ -185,7 +185,7 @@ impl Linear {
             .configure(onepass::Config::new().size_limit(Some(ONE_PASS_BYTES_MAX)))
             .build_from_nfa(nfa.clone());
         if let Ok(dfa) = one_pass {
-            return Some(Linear::OnePass(dfa));
+            return Some(Linear::OnePass(Box::new(dfa)));
         }
         let backtracker = BoundedBacktracker::builder()
             .configure(backtrack::Config::new().visited_capacity(BACKTRACK_BYTES_MAX))

@@ -321,8 +321,11 @@ impl Lane {
 /// How the patterns of a bucket are told apart: those that share their possible beginnings are a group, and
 /// only a group that the message begins like is searched for.
 struct Gate {
-    groups: Vec<(Box<[Box<[u8]>]>, Group)>,
+    groups: Vec<(Beginnings, Group)>,
 }
+
+/// What a message may begin with, one of these.
+type Beginnings = Box<[Box<[u8]>]>;
 
 /// Patterns with the same beginnings, by their required literals.
 struct Group {

@@ -165,7 +165,7 @@ fn fields(text: &str) -> Result<Vec<(&str, Vec<u8>)>, String> {
         } else {
             let end =
                 KEYS.iter().filter_map(|key| value.find(&format!(" {key}="))).min().unwrap_or(value.len());
-            found.push((key, value[..end].as_bytes().to_vec()));
+            found.push((key, value.as_bytes()[..end].to_vec()));
             rest = value[end..].trim_start();
         }
     }

@@ -332,6 +332,9 @@ impl<'m> Found<'m> {
     }
 }
 
+/// A pattern by its index in its filter, and what its tags took.
+pub type PatternMatch = (usize, Vec<(Tag, Vec<u8>)>);
+
 impl Filter {
     /// Takes a line apart in the first of the filter's frames that fits it, program name included.
     pub fn frame<'l>(&self, line: &'l [u8]) -> Option<Framed<'l>> {
@@ -356,7 +359,7 @@ impl Filter {
 
     /// Every pattern that fits `line`, also those that another one before it would keep from being tried, and
     /// what their groups took. For tests and `filter test`; slow.
-    pub fn all_matches(&self, line: &[u8]) -> Vec<(usize, Vec<(Tag, Vec<u8>)>)> {
+    pub fn all_matches(&self, line: &[u8]) -> Vec<PatternMatch> {
         let Some(framed) = self.frame(line.strip_suffix(b"\r").unwrap_or(line)) else { return Vec::new() };
         let mut cache = MatchCache::default();
         let mut found = Vec::new();
