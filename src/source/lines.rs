@@ -1,11 +1,18 @@
 //! Cutting bytes into whole lines: the one rule for logs that are tailed and logs that are read once.
 //!
 //! A line ends with `\n` and nothing else; NUL bytes and invalid UTF-8 pass as they are. A line longer than
-//! the cap keeps its first bytes. However long a line is, memory is one block.
+//! the cap keeps its first bytes and ends in [`CUT`]. However long a line is, memory is one block.
 
 use std::io::{self, Read};
 
 use memchr::memrchr;
+
+/// What a line that was cut ends with, within the cap.
+///
+/// A client that writes a long name chooses where its line is cut. Right behind `, ip=[192.0.2.1]` of its own, the
+/// line would end as a true one does, and a pattern tied to the line's end would read that address. No pattern
+/// holds this text to the end of a line, but those that leave the rest of the line open still match.
+pub const CUT: &[u8] = b" <cut>";
 
 /// Cuts lines longer than `max` in the first `len` bytes of `buffer`, which are whole lines, each with its
 /// `\n`. Returns how many bytes are left and how many lines were cut.
@@ -32,12 +39,20 @@ pub fn cut_long_lines(buffer: &mut [u8], len: usize, max: usize) -> (usize, u64)
         }
         to += kept;
         if !whole {
+            mark_cut(&mut buffer[to - kept..to]);
             buffer[to] = b'\n';
             to += 1;
         }
         from = next;
     }
     (to, cut)
+}
+
+/// Puts [`CUT`] over the end of what was kept of a line.
+pub fn mark_cut(kept: &mut [u8]) {
+    if let Some(at) = kept.len().checked_sub(CUT.len()) {
+        kept[at..].copy_from_slice(CUT);
+    }
 }
 
 /// Whole lines of a stream that cannot be read twice. The buffer is its own.
@@ -145,6 +160,10 @@ mod tests {
         let mut out = Vec::new();
         for line in bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|b| *b == b'\n') {
             out.extend_from_slice(&line[..line.len().min(max)]);
+            if line.len() > max && max >= CUT.len() {
+                out.truncate(out.len() - CUT.len());
+                out.extend_from_slice(CUT);
+            }
             out.push(b'\n');
         }
         if bytes.is_empty() { Vec::new() } else { out }
@@ -200,6 +219,7 @@ mod tests {
             assert!(reader.buffer.capacity() <= (256 << 10) + 1);
         }
         assert_eq!(got.len(), 4096 + 1 + 5);
+        assert!(got.ends_with(b"aa <cut>\nnext\n"));
         assert_eq!(reader.lines_cut(), 1);
     }
 }

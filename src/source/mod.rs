@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use checkpoint::{FilePosition, Position};
 pub use file::{LineDate, Start, Tailer};
+pub use lines::{CUT, cut_long_lines};
 pub use offline::OfflineLog;
 
 /// What went wrong with a source. None of it ends the daemon: a log that cannot be read is tried again.
@@ -56,7 +57,7 @@ pub struct Block<'a> {
     pub log: LogId,
     pub path: &'a Arc<Path>,
     /// Every line ends with `\n`; the last one too, even where the file's last line had none yet (a file
-    /// that was rotated away). No line is longer than `limits.line_bytes_max`.
+    /// that was rotated away). No line is longer than `limits.line_bytes_max`; what was longer ends in [`CUT`].
     pub bytes: &'a [u8],
     /// Where reading goes on after this block: stored together with what the block led to.
     pub after: Position,

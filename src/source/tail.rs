@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use memchr::{memchr, memrchr};
 
 use super::checkpoint::{FilePosition, HEAD_BYTES_MAX, fingerprint};
-use super::lines::{LineReader, cut_long_lines};
+use super::lines::{LineReader, cut_long_lines, mark_cut};
 use super::packed;
 use crate::limits::Limits;
 
@@ -216,6 +216,7 @@ impl Tail {
         let next = self.at.offset + self.long + end as u64 + 1;
         let max = self.line_bytes_max;
         let len = self.pread(&mut buffer[..max], self.at.offset)?;
+        mark_cut(&mut buffer[..len]);
         buffer[len] = b'\n';
         (self.at.offset, self.long) = (next, 0);
         self.lines_cut += 1;
