@@ -6,6 +6,7 @@ mod crash;
 mod filters;
 mod footprint;
 mod guard;
+mod hostile;
 mod lint;
 mod rig;
 mod scan;
