@@ -1,5 +1,7 @@
 //! `banctl filter lint`: the shipped filters pass it, the patterns that admins copied for years do not.
 
+use std::process::Command;
+
 use portero::config::report::SourceText;
 use portero::filter::Filter;
 use portero::filter::lint::{self, Fault};
@@ -86,4 +88,80 @@ fn an_admins_filter_that_can_be_tricked_is_refused_unless_it_says_so() {
     assert!(shown.contains("allow_unsafe = true"), "{shown}");
     assert_eq!(load(&format!("allow_unsafe = true\n{text}")), Ok(()));
     assert_eq!(load(&text.replace("failed'''", "failed$'''")), Ok(()));
+}
+
+fn banctl(args: &[&str]) -> (Option<i32>, String, String) {
+    let done = Command::new(env!("CARGO_BIN_EXE_banctl")).arg("filter").args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (done.status.code(), text(done.stdout), text(done.stderr))
+}
+
+#[test]
+fn filter_lint_answers_for_files_and_pasted_patterns() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("x.toml"), "failregex = ['''bad .* from <HOST> now''']\n").unwrap();
+    std::fs::write(
+        path("y.conf"),
+        "[Definition]\nfailregex = ^bad login from <HOST>$\n  ^(?=x)bad .* <HOST>\n",
+    )
+    .unwrap();
+    let (code, out, _) = banctl(&["lint", &path("x.toml")]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("x.toml:1:14: greedy text before the address"), "{out}");
+    let (code, out, _) = banctl(&["lint", "--json", &path("y.conf")]);
+    let found: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, &found[0]["fault"]), (Some(1), &"not-linear".into()));
+    assert!(found.iter().all(|finding| finding["place"].as_str().unwrap().ends_with("y.conf:3")), "{out}");
+    assert_eq!(banctl(&["lint", "--pattern", "^login from <HOST> failed$"]).0, Some(0));
+    let (code, _, error) = banctl(&["lint", "vsftp"]);
+    assert!(code == Some(78) && error.contains("did you mean \"vsftpd\"?"), "{error}");
+}
+
+#[test]
+fn filter_test_answers_for_every_line() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let text = "Jun  1 06:27:45 mail vsftpd[1]: [bob] FAIL LOGIN: Client \"192.0.2.7\"\n\
+                Jun  1 06:27:46 mail vsftpd[1]: [bob] OK LOGIN: Client \"192.0.2.7\"\n\
+                mail vsftpd[1]: FAIL LOGIN: Client \"2001:db8::1\"\nJun  1 06:27:46 mail imapd[1]: x\n";
+    std::fs::write(log.path(), text).unwrap();
+    let path = log.path().display().to_string();
+    let base = ["test", "--filter", "vsftpd", "--log", &path, "--timezone", "UTC", "--now", "1780300000"];
+    let (code, out, _) = banctl(&[&base[..], &["--json"]].concat());
+    let found: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, found.len()), (Some(0), 4));
+    let parts = |at: usize| {
+        let line = &found[at];
+        ["line", "match", "host", "user", "time"].map(|key| line[key].to_string()).join(" ")
+    };
+    assert_eq!(parts(0), "1 true \"192.0.2.7\" \"bob\" 1780295265");
+    assert_eq!(parts(1), "2 false \"192.0.2.7\" \"bob\" 1780295266");
+    assert_eq!(parts(2), "3 true \"2001:db8::1\" null null");
+    assert_eq!(found[3].to_string(), r#"{"ignored":false,"line":4,"match":false}"#);
+    let (_, out, _) = banctl(&[&base[..], &["--json", "--journal"]].concat());
+    assert!(out.lines().nth(2).unwrap().contains("\"time\":1780300000"), "{out}");
+    let (code, out, _) = banctl(&base);
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains("1: failure 192.0.2.7 bob\n")
+            && out.contains("a line of imapd; this filter reads vsftpd*")
+    );
+    assert!(!out.contains('\x1b'), "no colours but on a terminal");
+    let (code, _, error) = banctl(&[&base[..], &["--fail2ban-dir", "/x"]].concat());
+    assert!(code == Some(64) && error.contains("not available yet"), "{error}");
+}
+
+#[test]
+fn filters_are_listed_and_shown() {
+    let (code, out, _) = banctl(&["list", "--json"]);
+    let names: Vec<String> = out
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["name"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(code, Some(0));
+    assert!(shipped::FILTERS.iter().all(|(name, _)| names.iter().any(|known| known == name)));
+    let (code, out, _) = banctl(&["show", "vsftpd"]);
+    assert!(code == Some(0) && out.starts_with("# ") && out.contains("FAIL LOGIN"), "{out}");
 }

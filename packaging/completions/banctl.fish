@@ -40,6 +40,7 @@ complete -c banctl -n "__fish_banctl_needs_command" -f -a "check" -d 'Check the 
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "scan" -d 'Every login attempt found in old logs, offline; .gz, .xz and .zst too'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "replay" -d 'The whole engine over old logs in their own time: whom it would have banned'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "import" -d 'Translate a fail2ban configuration, with a list of every loss'
+complete -c banctl -n "__fish_banctl_needs_command" -f -a "filter" -d 'Filters: list them, show one, test one on a log, look for what fools one'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "gen-docs" -d 'Write man pages and completions below DIR'
 complete -c banctl -n "__fish_banctl_using_subcommand status" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand status" -l json -d 'JSON instead of text: one object, or one object a line for lists'
@@ -116,6 +117,37 @@ complete -c banctl -n "__fish_banctl_using_subcommand import" -l socket -d 'The 
 complete -c banctl -n "__fish_banctl_using_subcommand import" -l strict -d 'Exit code 1 if anything was lost'
 complete -c banctl -n "__fish_banctl_using_subcommand import" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and not __fish_seen_subcommand_from list show test lint" -l config -d 'portero.toml, or its folder: own filters stand in filters/ beside it' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and not __fish_seen_subcommand_from list show test lint" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and not __fish_seen_subcommand_from list show test lint" -l json -d 'JSON instead of text: one object, or one object a line for lists'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and not __fish_seen_subcommand_from list show test lint" -s h -l help -d 'Print help'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and not __fish_seen_subcommand_from list show test lint" -f -a "list" -d 'Every filter: its name, its modes, the programs whose lines it reads'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and not __fish_seen_subcommand_from list show test lint" -f -a "show" -d 'A filter\'s files, and where they are'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and not __fish_seen_subcommand_from list show test lint" -f -a "test" -d 'What a filter makes of each line of a log, and why'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and not __fish_seen_subcommand_from list show test lint" -f -a "lint" -d 'Find what an attacker can use in a pattern, with a line that proves it'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from list" -l config -d 'portero.toml, or its folder: own filters stand in filters/ beside it' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from list" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from list" -l json -d 'JSON instead of text: one object, or one object a line for lists'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from show" -l config -d 'portero.toml, or its folder: own filters stand in filters/ beside it' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from show" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from show" -l json -d 'JSON instead of text: one object, or one object a line for lists'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from test" -l filter -d 'As in a jail\'s `filter =`: sshd, sshd[mode=aggressive]' -r
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from test" -l log -d 'A log; .gz, .xz and .zst too, `-` for stdin' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from test" -l fail2ban-dir -d 'Take the filter from fail2ban\'s configuration' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from test" -l timezone -d 'Zone of dates that carry none [default: the system\'s]' -r
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from test" -l now -d 'The current time, as seconds since 1970 [default: the clock\'s]' -r
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from test" -l config -d 'portero.toml, or its folder: own filters stand in filters/ beside it' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from test" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from test" -l journal -d 'Lines are a journal\'s, `HOST IDENT[PID]: MESSAGE`; each happens now'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from test" -l json -d 'JSON instead of text: one object, or one object a line for lists'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from lint" -l pattern -d 'A single pattern as fail2ban takes it; may be given more than once' -r
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from lint" -l config -d 'portero.toml, or its folder: own filters stand in filters/ beside it' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from lint" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from lint" -l json -d 'JSON instead of text: one object, or one object a line for lists'
+complete -c banctl -n "__fish_banctl_using_subcommand filter; and __fish_seen_subcommand_from lint" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c banctl -n "__fish_banctl_using_subcommand gen-docs" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand gen-docs" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand gen-docs" -s h -l help -d 'Print help'

@@ -76,6 +76,8 @@ pub enum Command {
     /// Exit code 0 whenever it answers (with --strict: 1 if anything was lost), 78 if fail2ban itself would
     /// refuse to start.
     Import(super::import::ImportArgs),
+    /// Filters: list them, show one, test one on a log, look for what fools one
+    Filter(super::filter_cmd::FilterArgs),
     /// Write man pages and completions below DIR
     #[command(hide = true)]
     GenDocs { dir: PathBuf },

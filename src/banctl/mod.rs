@@ -6,6 +6,7 @@
 pub mod args;
 pub mod check;
 pub mod docs;
+pub mod filter_cmd;
 pub mod import;
 pub mod online;
 pub mod render;
@@ -37,6 +38,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Cli { command: Command::Scan(args), json, .. } => return scan::run(&args, json),
         Cli { command: Command::Replay(args), json, .. } => return replay::run(&args, json),
         Cli { command: Command::Import(args), json, .. } => return import::run(&args, json),
+        Cli { command: Command::Filter(args), json, .. } => return filter_cmd::run(&args, json),
         cli => cli,
     };
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());

@@ -83,6 +83,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> Done {
         | Command::Scan(_)
         | Command::Replay(_)
         | Command::Import(_)
+        | Command::Filter(_)
         | Command::GenDocs { .. } => {
             unreachable!("these need no daemon")
         }

@@ -8,7 +8,8 @@
 //! A line of one pattern that an earlier pattern of the filter reads in another way counts as well, and so does
 //! one that a client makes up where the server writes no address at all.
 
-mod automaton;
+pub(super) mod automaton;
+pub mod conf;
 mod forge;
 pub mod pasted;
 
@@ -176,13 +177,17 @@ pub fn sources(name: &str, sources: &[SourceText]) -> Result<Vec<Finding>, Repor
 pub fn filter(filter: &Filter) -> Vec<Finding> {
     let mut found = Vec::new();
     for target in [Tag::Host, Tag::Forwarded] {
-        for (number, pattern) in filter.patterns.iter().enumerate() {
-            if matches!(pattern.kind, Kind::Forget | Kind::Ignore) {
-                continue;
-            }
-            if let Some(finding) = fooled(filter, number, pattern, &target) {
-                found.push(finding);
-            }
+        let reads = |pattern: &&Pattern| !matches!(pattern.kind, Kind::Forget | Kind::Ignore);
+        let readings: Vec<Option<Automaton>> = filter
+            .patterns
+            .iter()
+            .map(|pattern| automaton_of(pattern, &target, FAKE_ADDRESS).filter(|_| pattern.has(&target)))
+            .collect();
+        if readings.iter().all(Option::is_none) {
+            continue;
+        }
+        for (number, pattern) in filter.patterns.iter().enumerate().filter(|(_, pattern)| reads(pattern)) {
+            found.extend(fooled(filter, number, pattern, &target, &readings));
         }
     }
     found.dedup_by(|a, b| a.place == b.place && a.fault == b.fault);
@@ -190,21 +195,27 @@ pub fn filter(filter: &Filter) -> Vec<Finding> {
 }
 
 /// A line of pattern `number` of which it, or one that is tried before it, takes the wrong address.
-fn fooled(filter: &Filter, number: usize, pattern: &Pattern, target: &Tag) -> Option<Finding> {
+fn fooled(
+    filter: &Filter,
+    number: usize,
+    pattern: &Pattern,
+    target: &Tag,
+    readings: &[Option<Automaton>],
+) -> Option<Finding> {
     let truth = automaton_of(pattern, target, TRUE_ADDRESS)?;
     let written = pattern.has(target);
     for (other_number, other) in filter.patterns[..=number].iter().enumerate().rev() {
-        if !other.has(target) || matches!(other.kind, Kind::Forget | Kind::Ignore) {
+        let Some(reading) = &readings[other_number] else { continue };
+        if matches!(other.kind, Kind::Forget | Kind::Ignore) {
             continue;
         }
-        let reading = automaton_of(other, target, FAKE_ADDRESS)?;
         let mut kinds = filter.frames.iter();
         let frame = kinds.next().copied().unwrap_or(FrameKind::Line);
         let fools = &mut |forged: &Forged| {
             // Where the pattern always has an address, the server wrote it.
             taken(filter, &framed(filter, frame, &forged.line)) == FAKE_ADDRESS.parse().ok()
         };
-        if let Some(forged) = forge::search(&truth, &reading, fools) {
+        if let Some(forged) = forge::search(&truth, reading, fools) {
             let fault = match forged.order {
                 _ if other_number != number && written => Fault::TwoAddresses,
                 None => Fault::MadeUpAddress,

@@ -4,6 +4,7 @@
 //! ([`pattern`]), and only a match gets its date placed in time ([`timestamp`]).
 
 pub mod compile;
+pub mod explain;
 pub mod frame;
 pub mod lint;
 pub mod literal;

@@ -78,6 +78,13 @@ impl Automaton {
         whole = builder.join(whole, after);
         Some(builder.finish(whole))
     }
+
+    /// The pattern alone, without what may follow it in the line. `None`: too big.
+    pub fn pattern(hir: &Hir, shape: &Shape<'_>) -> Option<Automaton> {
+        let mut builder = Builder { nodes: Vec::new(), shape };
+        let pattern = builder.fragment(hir)?;
+        Some(builder.finish(pattern))
+    }
 }
 
 struct Builder<'a> {

@@ -5,7 +5,7 @@
 //! the client's text. A breadth-first search over pairs of nodes finds the shortest such lines, or that there are
 //! none. Which reading the pattern prefers is then asked of the pattern itself.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 use super::automaton::{Automaton, Part};
 use crate::filter::literal::ByteSet;
