@@ -1,13 +1,18 @@
 //! `banctl filter test`: line by line, what a filter makes of a log.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::Path;
 use std::sync::Arc;
+
+use chrono_tz::Tz;
 
 use super::{Failure, TestArgs, config, files, lost, sources, spec, usage};
 use crate::banctl::table::{Look, Tone};
 use crate::config::FilterLibrary;
 use crate::exit;
+use crate::fail2ban::matcher::test::{TestError, run_test};
 use crate::filter::compile::Tag;
 use crate::filter::explain::{self, Matched, WhyNot};
 use crate::filter::peer::TrustedProxies;
@@ -37,18 +42,18 @@ pub fn run(
     look: Look,
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    if args.fail2ban_dir.is_some() {
-        return Err(usage("--fail2ban-dir: reading fail2ban's filters is not available yet"));
-    }
-    let spec = spec(&args.filter)?;
-    let found = files(library, &spec.name)?;
-    let filter = Arc::new(Filter::load(&spec, &sources(&found)).map_err(config)?);
     let timezone = match &args.timezone {
         Some(name) => zone_by_name(name)
             .ok_or_else(|| usage(format!("{name:?} is no time zone; example: Europe/Madrid")))?,
         None => system_zone(),
     };
     let now = args.now.map_or_else(|| SystemClock::new().now(), Timestamp::from_secs_f64);
+    if let Some(dir) = &args.fail2ban_dir {
+        return fail2ban(args, dir, timezone, now, out);
+    }
+    let spec = spec(&args.filter)?;
+    let found = files(library, &spec.name)?;
+    let filter = Arc::new(Filter::load(&spec, &sources(&found)).map_err(config)?);
     let limits = Limits::default();
     let context = Context {
         timezone,
@@ -93,6 +98,25 @@ pub fn run(
         report.summary(out).map_err(|error| lost(&error))?;
     }
     Ok(exit::OK)
+}
+
+/// A filter of fail2ban's, run with fail2ban's own meaning; always one JSON object a line.
+fn fail2ban(
+    args: &TestArgs,
+    dir: &Path,
+    timezone: Tz,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
+    let unread = |why: std::io::Error| {
+        (exit::NO, Some(format!("cannot open {}: {}", args.log.display(), crate::text::io_reason(&why))))
+    };
+    let mut log = BufReader::new(File::open(&args.log).map_err(unread)?);
+    match run_test(dir, &args.filter, &mut log, timezone, now, args.journal, out) {
+        Ok(_) => Ok(exit::OK),
+        Err(TestError::Io(why)) => Err(lost(&why)),
+        Err(why) => Err((exit::CONFIG, Some(why.to_string()))),
+    }
 }
 
 /// The line's object; the contract stands at the head of the shared conformance runner.
