@@ -148,7 +148,7 @@ fn filter_test_answers_for_every_line() {
     );
     assert!(!out.contains('\x1b'), "no colours but on a terminal");
     let (code, _, error) = banctl(&[&base[..], &["--fail2ban-dir", "/x"]].concat());
-    assert!(code == Some(64) && error.contains("not available yet"), "{error}");
+    assert!(code == Some(78) && error.contains("no filter.d/"), "{error}");
 }
 
 #[test]
