@@ -321,11 +321,32 @@ impl Lane {
 /// How the patterns of a bucket are told apart: those that share their possible beginnings are a group, and
 /// only a group that the message begins like is searched for.
 struct Gate {
-    groups: Vec<(Beginnings, Group)>,
+    groups: Vec<(Box<[Beginning]>, Group)>,
 }
 
-/// What a message may begin with, one of these.
-type Beginnings = Box<[Box<[u8]>]>;
+/// The first bytes of a message, eight at most: little-endian, and which of them count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Beginning {
+    head: u64,
+    mask: u64,
+}
+
+impl Beginning {
+    fn new(text: &[u8]) -> Beginning {
+        let mut head = [0; 8];
+        let mut mask = [0; 8];
+        for (at, byte) in text.iter().take(8).enumerate() {
+            (head[at], mask[at]) = (*byte, 0xff);
+        }
+        Beginning { head: u64::from_le_bytes(head), mask: u64::from_le_bytes(mask) }
+    }
+
+    /// `head`: a message's, NUL where it is shorter.
+    #[inline]
+    fn fits(self, head: u64) -> bool {
+        head & self.mask == self.head
+    }
+}
 
 /// Patterns with the same beginnings, by their required literals.
 struct Group {
@@ -349,26 +370,33 @@ enum Engine {
 
 impl Gate {
     fn new(patterns: &[u16], entries: &[Entry]) -> Gate {
-        let mut by_prefixes: Vec<(&[Vec<u8>], Vec<u16>)> = Vec::new();
+        let mut by_beginnings: Vec<(Vec<Beginning>, Vec<u16>)> = Vec::new();
         for pattern in patterns {
-            let prefixes = entries[usize::from(*pattern)].prefixes.as_slice();
-            match by_prefixes.iter_mut().find(|(known, _)| *known == prefixes) {
+            let prefixes = &entries[usize::from(*pattern)].prefixes;
+            let mut beginnings: Vec<Beginning> = prefixes.iter().map(|text| Beginning::new(text)).collect();
+            beginnings.sort_unstable();
+            beginnings.dedup();
+            match by_beginnings.iter_mut().find(|(known, _)| *known == beginnings) {
                 Some((_, own)) => own.push(*pattern),
-                None => by_prefixes.push((prefixes, vec![*pattern])),
+                None => by_beginnings.push((beginnings, vec![*pattern])),
             }
         }
-        let boxed = |prefixes: &[Vec<u8>]| prefixes.iter().map(|text| text.as_slice().into()).collect();
-        let groups = by_prefixes
-            .into_iter()
-            .map(|(prefixes, own)| (boxed(prefixes), Group::new(&own, entries, !prefixes.is_empty())));
-        Gate { groups: groups.collect() }
+        let group = |(beginnings, own): (Vec<Beginning>, Vec<u16>)| {
+            let known = !beginnings.is_empty();
+            (beginnings.into(), Group::new(&own, entries, known))
+        };
+        Gate { groups: by_beginnings.into_iter().map(group).collect() }
     }
 
     #[inline]
     fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
+        let head = match message.first_chunk::<8>() {
+            Some(chunk) => u64::from_le_bytes(*chunk),
+            None => Beginning::new(message).head,
+        };
         let mut any = false;
-        for (prefixes, group) in &self.groups {
-            if prefixes.is_empty() || prefixes.iter().any(|prefix| message.starts_with(prefix)) {
+        for (beginnings, group) in &self.groups {
+            if beginnings.is_empty() || beginnings.iter().any(|beginning| beginning.fits(head)) {
                 any |= group.search(message, bits);
             }
         }

@@ -788,9 +788,8 @@ mod tests {
         #[test]
         fn any_pattern_matches_as_in_the_general_engine(regex in regex_part(), end in any::<bool>(), text in "[abc]{0,12}") {
             let regex = if end { format!("{regex}$") } else { regex };
-            match got(&regex, text.as_bytes()) {
-                Ok(found) => prop_assert_eq!(found, wanted(&regex, text.as_bytes()), "{}", regex),
-                Err(_) => {}
+            if let Ok(found) = got(&regex, text.as_bytes()) {
+                prop_assert_eq!(found, wanted(&regex, text.as_bytes()), "{}", regex);
             }
         }
     }
