@@ -151,7 +151,7 @@ fn ident(text: &[u8]) -> Option<Tagged<'_>> {
     }
 }
 
-/// After `<PRI>1 `: TIMESTAMP HOST APP-NAME PROCID MSGID STRUCTURED-DATA [BOM]MESSAGE.
+/// After `<PRI>1 `: TIMESTAMP HOST APP-NAME PROCID MSGID STRUCTURED-DATA, a byte order mark or none, MESSAGE.
 fn rfc5424(text: &[u8]) -> Option<Framed<'_>> {
     let (date, mut rest) = match text {
         [b'-', b' ', rest @ ..] => (None, rest),
