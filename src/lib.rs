@@ -9,7 +9,10 @@
 //! and nothing after; only [`daemon`] names them all. `filter` and `jail` are pure: they do no I/O, log
 //! nothing and read no clock.
 #![deny(unsafe_code)]
-#![allow(rustdoc::private_intra_doc_links, reason = "the documentation is for the developers and holds private items")]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the documentation is for the developers and holds private items"
+)]
 
 pub mod addr;
 pub mod exit;

@@ -184,7 +184,7 @@ fn applying_frames_twice_is_harmless() {
             Change::Window {
                 jail: jail(),
                 key: net(turn).into(),
-                window: (turn % 2 == 0).then(|| vec![turn as u8]),
+                window: (turn.is_multiple_of(2)).then(|| vec![turn as u8]),
             },
             Change::Position { path: "/var/log/mail.log".into(), record: Some(PositionRecord::default()) },
             unban(turn / 2, i64::from(turn)),

@@ -1,7 +1,7 @@
 //! The journal: frames in order of their sequence numbers, in segments of a few MiB each.
 //!
 //! A frame is written at the end of the last segment and synced; then it holds. The first frame of a segment
-//! gives the file its name. A segment that is full gets an [index](super::index) of its evidence. Segments
+//! gives the file its name. A segment that is full gets an [index] of its evidence. Segments
 //! age: first their evidence is taken out (thinned), later they go wholly.
 
 use std::fs::File;

@@ -122,7 +122,8 @@ impl Unmatched {
     /// that nothing else gave away. Two such words in one shape take two rounds.
     fn merge(&mut self) {
         for _ in 0..ROUNDS {
-            let mut places: HashMap<u64, (usize, Vec<&Box<[u8]>>)> = HashMap::new();
+            type Places<'a> = HashMap<u64, (usize, Vec<&'a [u8]>)>;
+            let mut places: Places<'_> = HashMap::new();
             for (shape, group) in &self.groups {
                 for (index, key) in masked(group) {
                     places.entry(key).or_insert((index, Vec::new())).1.push(shape);
@@ -131,7 +132,7 @@ impl Unmatched {
             let mut found: Vec<(usize, Vec<Box<[u8]>>)> = places
                 .into_values()
                 .filter(|(_, shapes)| shapes.len() >= MERGE_MIN)
-                .map(|(index, shapes)| (index, shapes.into_iter().cloned().collect()))
+                .map(|(index, shapes)| (index, shapes.into_iter().map(Box::from).collect()))
                 .collect();
             if found.is_empty() {
                 return;

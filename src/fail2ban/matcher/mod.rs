@@ -313,10 +313,10 @@ impl Matcher {
             }
             None => (Line::new("", "", text), None),
         };
-        if time.is_none() {
-            if let Some((last, stamp)) = recent(&self.last) {
-                (line, time) = (Line::new("", &stamp, text), Some(last));
-            }
+        if time.is_none()
+            && let Some((last, stamp)) = recent(&self.last)
+        {
+            (line, time) = (Line::new("", &stamp, text), Some(last));
         }
         if pace == Pace::Live {
             let off = time.map(|time| (time.secs() - now.secs()).abs());
@@ -342,10 +342,9 @@ impl Matcher {
         let mut text = joined(&original);
         let mut overran = false;
 
-        if !self.ignoreregex.is_empty() && self.ignoreregex.len() + 2 < self.failregex.len() {
-            if self.ignores(&text) {
-                return Outcome::Ignored;
-            }
+        let few = !self.ignoreregex.is_empty() && self.ignoreregex.len() + 2 < self.failregex.len();
+        if few && self.ignores(&text) {
+            return Outcome::Ignored;
         }
         let mut before = Groups::default();
         if let Some(pattern) = &self.prefregex {

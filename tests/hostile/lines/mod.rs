@@ -115,7 +115,7 @@ pub struct Found {
 }
 
 impl Judge {
-    #[expect(clippy::new_without_default, reason = "loads and compiles every filter")]
+    #[allow(clippy::new_without_default, reason = "loads and compiles every filter")]
     pub fn new() -> Judge {
         let mut modes = vec![load::NORMAL.to_owned()];
         for mode in shipped::FILTERS.iter().flat_map(|(_, text)| load::modes(text)) {

@@ -123,10 +123,10 @@ impl Template {
         if let Some(rest) = text.strip_prefix(UNBOUND) {
             (begin, end, text) = (Begin::Free, false, rest);
         }
-        if begin == Begin::Word {
-            if let Some(rest) = text.strip_prefix(LINE_BEGIN) {
-                (begin, text) = (Begin::Line, rest);
-            }
+        if begin == Begin::Word
+            && let Some(rest) = text.strip_prefix(LINE_BEGIN)
+        {
+            (begin, text) = (Begin::Line, rest);
         }
         let mut regex = expand(text, decade_max)
             .map_err(|name| DateError::Directive { pattern: pattern.to_owned(), name })?;
