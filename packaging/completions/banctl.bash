@@ -236,13 +236,17 @@ _banctl() {
             return 0
             ;;
         banctl__subcmd__check)
-            opts="-h --config --socket --json --help"
+            opts="-h --config --fail2ban-dir --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fail2ban-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

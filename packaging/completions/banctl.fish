@@ -92,6 +92,7 @@ complete -c banctl -n "__fish_banctl_using_subcommand ping" -l socket -d 'The da
 complete -c banctl -n "__fish_banctl_using_subcommand ping" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand ping" -s h -l help -d 'Print help'
 complete -c banctl -n "__fish_banctl_using_subcommand check" -l config -d 'portero.toml, or a folder that holds one' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand check" -l fail2ban-dir -d 'With the fail2ban configuration in D, as portero --fail2ban-dir D runs it' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand check" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand check" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand check" -s h -l help -d 'Print help'

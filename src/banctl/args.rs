@@ -66,6 +66,9 @@ pub enum Command {
         /// portero.toml, or a folder that holds one
         #[arg(long, value_name = "F", default_value = DEFAULT_PATH)]
         config: PathBuf,
+        /// With the fail2ban configuration in D, as portero --fail2ban-dir D runs it
+        #[arg(long, value_name = "D")]
+        fail2ban_dir: Option<PathBuf>,
     },
     /// Every login attempt found in old logs, offline; .gz, .xz and .zst too
     Scan(super::scan::ScanArgs),

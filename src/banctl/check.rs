@@ -1,13 +1,13 @@
 //! `banctl check`: the daemon's own loader, filters compiled and all, without the daemon.
 
 use std::io::Write;
-use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::{Fatal, Loaded};
+use crate::config::{Fatal, Loaded, Setup};
 use crate::control::protocol::ProblemInfo;
 use crate::exit;
+use crate::fail2ban::note::Note;
 
 /// What `check --json` prints.
 #[derive(Debug, Serialize)]
@@ -17,15 +17,17 @@ struct Checked {
     /// The jails that would guard.
     jails: Vec<String>,
     problems: Vec<ProblemInfo>,
+    /// What of a fail2ban configuration is lost, approximated or looks wrong.
+    notes: Vec<String>,
 }
 
-/// Loads `path` and says what is wrong with it: on `out` as JSON, else on stderr.
+/// Loads what `setup` names and says what is wrong with it: on `out` as JSON, else on stderr.
 ///
 /// # Errors
 /// Nobody reads `out` any more.
-pub fn run(program: &str, path: &Path, json: bool, out: &mut dyn Write) -> std::io::Result<u8> {
-    let loaded = crate::daemon::reload::load(path).and_then(|(loaded, _)| loaded.require_jails());
-    report(program, loaded, path, json, out)
+pub fn run(program: &str, setup: &Setup, json: bool, out: &mut dyn Write) -> std::io::Result<u8> {
+    let loaded = crate::daemon::reload::load(setup).and_then(|(loaded, _)| loaded.require_jails());
+    report(program, loaded, &setup.name(), json, out)
 }
 
 /// The same, of what was loaded already.
@@ -35,15 +37,23 @@ pub fn run(program: &str, path: &Path, json: bool, out: &mut dyn Write) -> std::
 pub fn report(
     program: &str,
     loaded: Result<Loaded, Fatal>,
-    path: &Path,
+    name: &str,
     json: bool,
     out: &mut dyn Write,
 ) -> std::io::Result<u8> {
-    let mut checked =
-        Checked { ok: false, file: path.display().to_string(), jails: Vec::new(), problems: Vec::new() };
+    let mut checked = Checked {
+        ok: false,
+        file: name.to_owned(),
+        jails: Vec::new(),
+        problems: Vec::new(),
+        notes: Vec::new(),
+    };
     match loaded {
         Ok(loaded) => {
-            checked.file.clone_from(&loaded.config.file);
+            if loaded.config.fail2ban.is_none() {
+                checked.file.clone_from(&loaded.config.file);
+            }
+            checked.notes = loaded.notes.iter().map(Note::line).collect();
             checked.jails = loaded.config.enabled().map(|jail| jail.settings.name.to_string()).collect();
             checked.problems = loaded
                 .problems
@@ -61,6 +71,9 @@ pub fn report(
         serde_json::to_writer(&mut *out, &checked)?;
         out.write_all(b"\n")?;
     } else {
+        for note in &checked.notes {
+            eprintln!("{program}: {}", crate::text::escape(note.as_bytes()));
+        }
         for problem in &checked.problems {
             eprintln!("{program}: {}", problem.text);
         }

@@ -22,6 +22,7 @@ use clap::Parser;
 
 use self::args::{Cli, Command};
 use self::online::Failure;
+use crate::config::Setup;
 use crate::exit;
 
 /// The whole program.
@@ -43,7 +44,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
     let done = match &cli.command {
-        Command::Check { config } => check::run("banctl", config, cli.json, &mut out).map_err(Failure::from),
+        Command::Check { config, fail2ban_dir } => {
+            let setup = Setup { config: config.clone(), fail2ban_dir: fail2ban_dir.clone() };
+            check::run("banctl", &setup, cli.json, &mut out).map_err(Failure::from)
+        }
         Command::GenDocs { dir } => docs::generate(dir).map(|()| exit::OK).map_err(Failure::from),
         _ => online::run(&cli, &mut out),
     };

@@ -47,6 +47,13 @@ impl Config {
         };
         load_source(&source, &Places { admin: folder, shipped: shipped.to_owned() })
     }
+
+    /// As an empty portero.toml at `path` would be.
+    pub(super) fn without_file(path: &Path) -> Result<Loaded, Fatal> {
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let source = SourceText::new(path.display().to_string(), "");
+        load_source(&source, &Places { admin: folder, shipped: SHIPPED_DIR.into() })
+    }
 }
 
 impl Loaded {
@@ -112,7 +119,7 @@ fn load_source(source: &SourceText, places: &Places) -> Result<Loaded, Fatal> {
         return Err(Fatal { errors });
     }
     let problems = jails(&mut config, places, &tables, &defaults, &enable, &around);
-    Ok(Loaded { config, problems })
+    Ok(Loaded { config, problems, notes: Vec::new() })
 }
 
 /// The keys of portero.toml that are of no jail.
@@ -157,6 +164,7 @@ fn globals(read: &mut Reader<'_>, source: &SourceText, places: &Places) -> Confi
         evidence: read.get("evidence", length("evidence")).unwrap_or(30 * DAY),
         jails: Vec::new(),
         filters: super::FilterLibrary { places: places.clone() },
+        fail2ban: None,
     }
 }
 

@@ -84,6 +84,7 @@ pub(super) fn resolve(
         timezone: timezone.unwrap_or(around.timezone),
         file: whole.label().to_owned(),
         shipped: false,
+        fail2ban: None,
     })
 }
 

@@ -6,6 +6,7 @@
 pub mod report;
 pub mod value;
 
+mod fail2ban;
 pub mod filters;
 mod global;
 mod jail;
@@ -14,7 +15,8 @@ mod raw;
 mod zone;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -38,6 +40,44 @@ pub const DEFAULT_SOCKET: &str = "/run/portero/control.sock";
 
 /// Where packages put the shipped jails and filters.
 pub const SHIPPED_DIR: &str = "/usr/share/portero";
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setup {
+    /// portero.toml, or the folder that holds it.
+    pub config: PathBuf,
+    /// fail2ban's folder, where its configuration is run.
+    pub fail2ban_dir: Option<PathBuf>,
+}
+
+impl Setup {
+    /// portero.toml alone.
+    pub fn of(config: &Path) -> Setup {
+        Setup { config: config.to_owned(), fail2ban_dir: None }
+    }
+
+    /// Loads portero.toml and, on top of it, fail2ban's jails. Beside the latter no portero.toml need be at its usual
+    /// place.
+    ///
+    /// # Errors
+    /// A bad portero.toml, or files with which fail2ban itself would not start.
+    pub fn load(&self) -> Result<Loaded, Fatal> {
+        let Some(folder) = &self.fail2ban_dir else { return Config::load(&self.config) };
+        let optional = self.config == Path::new(DEFAULT_PATH) && !self.config.exists();
+        let mut loaded =
+            if optional { Config::without_file(&self.config)? } else { Config::load(&self.config)? };
+        fail2ban::add(&mut loaded, folder)?;
+        Ok(loaded)
+    }
+
+    /// What this is called in messages.
+    pub fn name(&self) -> String {
+        match &self.fail2ban_dir {
+            Some(folder) => folder.display().to_string(),
+            None => self.config.display().to_string(),
+        }
+    }
+}
 
 /// Everything that portero.toml and the jails say, checked and with all defaults filled in.
 #[derive(Debug, Clone)]
@@ -63,6 +103,8 @@ pub struct Config {
     pub jails: Vec<JailConfig>,
     /// Where the jails' filters are found.
     pub filters: FilterLibrary,
+    /// fail2ban.conf, where a fail2ban configuration is run.
+    pub fail2ban: Option<Arc<crate::fail2ban::main_conf::Main>>,
 }
 
 impl Config {
@@ -86,7 +128,7 @@ pub struct JailConfig {
     pub rules: JailRules,
     /// `postfix-sasl`, or `sshd[mode=aggressive]`.
     pub filter: String,
-    /// Paths and globs, never empty.
+    /// Paths and globs; empty only in a jail of fail2ban.
     pub logpath: Vec<String>,
     pub backend: Backend,
     /// Of log times without a zone: the jail's, else the global one.
@@ -95,6 +137,8 @@ pub struct JailConfig {
     pub file: String,
     /// Built in or from [`SHIPPED_DIR`], not the admin's own.
     pub shipped: bool,
+    /// What fail2ban's files said, for a jail that comes from there; its filter is in here and not in a library.
+    pub fail2ban: Option<Arc<crate::fail2ban::jail::Jail>>,
 }
 
 /// Where lines come from.
@@ -103,6 +147,8 @@ pub enum Backend {
     /// Files where there are some.
     Auto,
     File,
+    /// systemd's journal; only a jail of fail2ban has it, and waits until that source is there.
+    Journal,
 }
 
 /// What loading yields.
@@ -111,6 +157,8 @@ pub struct Loaded {
     pub config: Config,
     /// Bad jails, and jails that `enable` names and nobody knows.
     pub problems: Vec<Problem>,
+    /// What is lost, approximated or looks wrong in a fail2ban configuration.
+    pub notes: Vec<crate::fail2ban::note::Note>,
 }
 
 /// One jail that does not guard, and why.

@@ -63,6 +63,11 @@ pub(super) fn of_value(value: &Value) -> Result<Ports, ReportedError> {
     Ok(Ports::List(ranges))
 }
 
+/// Single words of any form that [`of_value`] takes, but for `all`; fail2ban's `first:last` among them.
+pub(super) fn of_words(words: &[String]) -> Result<Ports, String> {
+    words.iter().map(|word| range_of(word)).collect::<Result<_, _>>().map(Ports::List)
+}
+
 fn range_of(word: &str) -> Result<PortRange, String> {
     if let Some((first, last)) = word.split_once(['-', ':'])
         && let (Some(first), Some(last)) = (number(first), number(last))

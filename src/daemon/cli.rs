@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::{Config, DEFAULT_PATH};
+use crate::config::{Config, DEFAULT_PATH, Setup};
 use crate::exit;
 
 /// Reads mail-server logs, finds who is guessing passwords, and shuts them out with nftables.
@@ -62,18 +62,16 @@ impl Cli {
             let _ = error.print();
             ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK })
         })?;
-        for (option, given) in [("fail2ban-dir", &cli.fail2ban_dir), ("fail2ban-db", &cli.fail2ban_db)] {
-            if given.is_some() {
-                eprintln!("portero: --{option} is not available in this version");
-                return Err(ExitCode::from(exit::USAGE));
-            }
+        if cli.fail2ban_db.is_some() {
+            eprintln!("portero: --fail2ban-db is not available in this version");
+            return Err(ExitCode::from(exit::USAGE));
         }
         Ok(cli)
     }
 
-    /// What `Config::load` takes: portero.toml, or a folder.
-    pub fn config_path(&self) -> PathBuf {
-        self.config.clone()
+    /// Where the configuration comes from.
+    pub fn setup(&self) -> Setup {
+        Setup { config: self.config.clone(), fail2ban_dir: self.fail2ban_dir.clone() }
     }
 
     /// What the command line says goes over the configuration; at a reload too.

@@ -1,7 +1,6 @@
 //! The loop: reads, decides, enforces, records. Everything but the store's disk work happens on this one thread,
 //! block by block, so that a question is answered between two blocks.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::reload::Filters;
 use super::requests::Later;
 use super::surroundings;
 use crate::addr::Net;
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, Setup};
 use crate::control::server::Call;
 use crate::firewall::KernelBan;
 use crate::jail::{Action, Ban, Cause, Jails, Never, Origin, Seen};
@@ -48,7 +47,7 @@ pub struct Engine {
     pub(super) started: Duration,
     /// The wall clock less the monotonic one at the last sweep; it moves when the wall clock jumps.
     pub(super) clock_offset: i64,
-    pub(super) config_path: PathBuf,
+    pub(super) setup: Setup,
     pub(super) config: Config,
     /// Bad jails of the configuration, for `status`; a jail of that name may guard on in its last good form.
     pub(super) problems: Vec<Problem>,

@@ -32,7 +32,7 @@ use self::engine::{Engine, Inbox, Stop};
 use self::recorder::Recorder;
 use self::reload::Filters;
 use crate::addr::Net;
-use crate::config::{Config, Loaded, Problem};
+use crate::config::{Config, Loaded, Problem, Setup};
 use crate::control::client::Client;
 use crate::control::protocol::Request;
 use crate::control::server::{Patience, Server};
@@ -92,10 +92,13 @@ impl tracing_subscriber::fmt::time::FormatTime for LogTime {
 }
 
 fn start(cli: &Cli) -> Result<(), Failed> {
-    let path = cli.config_path();
-    let (loaded, filters) = reload::load(&path).map_err(|fatal| Failed(fatal.to_string(), CONFIG))?;
-    let Loaded { mut config, problems } = loaded;
+    let setup = cli.setup();
+    let (loaded, filters) = reload::load(&setup).map_err(|fatal| Failed(fatal.to_string(), CONFIG))?;
+    let Loaded { mut config, problems, notes } = loaded;
     cli.apply(&mut config);
+    for note in &notes {
+        info!("{}", note.line());
+    }
     for problem in &problems {
         error!("{problem}");
     }
@@ -106,15 +109,22 @@ fn start(cli: &Cli) -> Result<(), Failed> {
         return flush(&config);
     }
     if config.enabled().next().is_none() {
-        let why = format!("{}: no usable jail; switch some on with enable = [...]", path.display());
-        return Err(Failed(why, CONFIG));
+        let help = match setup.fail2ban_dir {
+            Some(_) => "switch some on with enabled = true in jail.local",
+            None => "switch some on with enable = [...]",
+        };
+        return Err(Failed(format!("{}: no usable jail; {help}", setup.name()), CONFIG));
+    }
+    if setup.fail2ban_dir.is_some() {
+        let why = "--fail2ban-dir goes only with --check in this version".to_owned();
+        return Err(Failed(why, crate::exit::USAGE));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(|why| Failed(format!("cannot start: {why}"), UNAVAILABLE))?;
-    runtime.block_on(guard(path, config, problems, filters))
+    runtime.block_on(guard(setup, config, problems, filters))
 }
 
 /// `--check`: says whether the configuration is good.
@@ -248,16 +258,11 @@ fn lifted(store: &mut dyn Store) -> HashSet<(JailName, Net)> {
         .collect()
 }
 
-async fn guard(
-    config_path: PathBuf,
-    config: Config,
-    problems: Vec<Problem>,
-    filters: Filters,
-) -> Result<(), Failed> {
+async fn guard(setup: Setup, config: Config, problems: Vec<Problem>, filters: Filters) -> Result<(), Failed> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let started = clock.monotonic();
     let now = clock.now();
-    info!(version = env!("CARGO_PKG_VERSION"), config = %config_path.display(), "portero starts");
+    info!(version = env!("CARGO_PKG_VERSION"), config = %setup.name(), "portero starts");
 
     // A second daemon is refused here, by the store's lock, before it touches anything.
     let mut store = open_store(&config, now)?;
@@ -304,7 +309,7 @@ async fn guard(
         clock,
         started,
         clock_offset: now.micros() - started.as_micros() as i64,
-        config_path,
+        setup,
         config,
         problems,
         filters,

@@ -2,21 +2,24 @@
 //! form is bad guards on in its last good one; jails that did not change keep all they know.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
-use tracing::error;
+use chrono_tz::Tz;
+use tracing::{error, info};
 
 use super::engine::Engine;
 use crate::config::filters::FilterLibrary;
-use crate::config::{Config, Fatal, JailConfig, Loaded, Problem, ReportedError, SourceText};
+use crate::config::{Config, Fatal, JailConfig, Loaded, Problem, ReportedError, Setup, SourceText};
 use crate::control::protocol::{ProblemInfo, ReloadReport};
+use crate::fail2ban::jail::Jail;
+use crate::fail2ban::matcher::Matcher;
+use crate::fail2ban::note::{Kind, Note};
 use crate::filter::peer::TrustedProxies;
 use crate::filter::{Context, Filter, FilterSet, FilterSpec, FilterSpecError, lint};
 use crate::firewall::{JailRules, Plan};
 use crate::jail::{JailName, JailSettings};
 use crate::source::Position;
-use crate::time::Timestamp;
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Compiled filters by their spec (`sshd[mode=aggressive]`).
 pub type Filters = BTreeMap<String, LoadedFilter>;
@@ -31,12 +34,19 @@ pub struct LoadedFilter {
 /// Loads the configuration and compiles the filters of its jails. A jail whose filter is bad is switched off and named.
 ///
 /// # Errors
-/// A bad portero.toml.
-pub fn load(path: &Path) -> Result<(Loaded, Filters), Fatal> {
-    let mut loaded = Config::load(path)?;
+/// A bad portero.toml, or files with which fail2ban would not start.
+pub fn load(setup: &Setup) -> Result<(Loaded, Filters), Fatal> {
+    let mut loaded = setup.load()?;
     let mut filters = Filters::new();
-    let library = FilterLibrary::of_folder(super::folder_of(path));
+    let library = FilterLibrary::of_folder(super::folder_of(&setup.config));
     for jail in loaded.config.jails.iter_mut().filter(|jail| jail.enabled) {
+        if let Some(imported) = &jail.fail2ban {
+            if let Err(error) = check_imported(imported, jail.timezone, &mut loaded.notes) {
+                jail.enabled = false;
+                loaded.problems.push(Problem { jail: imported.name.clone(), error });
+            }
+            continue;
+        }
         if filters.contains_key(&jail.filter) {
             continue;
         }
@@ -69,6 +79,17 @@ fn load_filter(spec: &str, library: &FilterLibrary) -> Result<LoadedFilter, Repo
         lint::admit(&filter, &sources)?;
     }
     Ok(LoadedFilter { filter: Arc::new(filter), sources })
+}
+
+/// Whether the filter of a jail of fail2ban can run; what its patterns were read as goes to `notes`.
+fn check_imported(jail: &Jail, zone: Tz, notes: &mut Vec<Note>) -> Result<(), ReportedError> {
+    let matcher = Matcher::new(&jail.rules(), zone, SystemClock::new().now())
+        .map_err(|error| jail.error(error.option(), error.to_string()))?;
+    for (part, said) in matcher.notes() {
+        let error = jail.error(part.option(), format!("{part}: {said}"));
+        notes.push(Note { kind: Kind::Approximation, jail: Some(jail.name.clone()), error });
+    }
+    Ok(())
 }
 
 /// What the firewall is to enforce: every jail, and bans by hand.
@@ -110,7 +131,7 @@ impl Engine {
             sd_notify::NotifyState::Reloading,
             sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Reloading),
         ]);
-        let report = match load(&self.config_path) {
+        let report = match load(&self.setup) {
             Ok((loaded, filters)) => self.take_over(loaded, filters, now),
             Err(fatal) => {
                 error!("reload: the configuration is bad, the old one stays in force\n{fatal}");
@@ -129,7 +150,10 @@ impl Engine {
     }
 
     fn take_over(&mut self, loaded: Loaded, mut filters: Filters, now: Timestamp) -> ReloadReport {
-        let Loaded { mut config, problems } = loaded;
+        let Loaded { mut config, problems, notes } = loaded;
+        for note in &notes {
+            info!("{}", note.line());
+        }
         for problem in &problems {
             error!("{problem}");
             self.keep_last_good(&problem.jail, &mut config, &mut filters);

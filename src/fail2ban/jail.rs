@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::ini::Options;
+use super::matcher::Rules;
+use crate::config::report::ReportedError;
 
 /// Of a duration or a number: seconds, or the text that is none.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -87,4 +89,49 @@ pub struct Jail {
     /// only where the jail has none.
     #[serde(skip)]
     pub places: Options,
+}
+
+/// Where something was written does not count: a line added above changes no jail.
+impl PartialEq for Jail {
+    fn eq(&self, other: &Jail) -> bool {
+        let said = |jail: &Jail| serde_json::to_value(jail).ok();
+        said(self) == said(other)
+    }
+}
+
+impl Jail {
+    /// `sshd[mode=aggressive]`, as a person reads it; `-` for a jail without a filter.
+    pub fn filter_spec(&self) -> String {
+        let Some(name) = &self.filter else { return "-".to_owned() };
+        let options: Vec<String> =
+            self.filter_options.iter().map(|(option, value)| format!("{option}={value}")).collect();
+        if options.is_empty() { name.clone() } else { format!("{name}[{}]", options.join(", ")) }
+    }
+
+    /// An error about `option` of this jail, at the place where it was written as far as that is known.
+    pub fn error(&self, option: &str, message: impl Into<String>) -> ReportedError {
+        let place = [option, "filter", "enabled"].iter().find_map(|option| self.places.get(*option));
+        match place {
+            Some(value) => value.at.error(message),
+            None => ReportedError::of_file("jail.conf", message),
+        }
+    }
+
+    /// What its filter consists of, as the matcher takes it.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            prefregex: self.prefregex.clone(),
+            failregex: self.failregex.clone(),
+            ignoreregex: self.ignoreregex.clone(),
+            maxlines: self.max_lines.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(1),
+            datepattern: self.date_pattern.clone(),
+            usedns: self.use_dns.clone(),
+            logtimezone: self.log_timezone.clone(),
+        }
+    }
+
+    /// Its lines come from the journal.
+    pub fn reads_journal(&self) -> bool {
+        self.backend.starts_with("systemd")
+    }
 }

@@ -2,14 +2,16 @@
 //! every jail that fail2ban would run. Pure but for reading the files; nothing is executed or evaluated.
 //!
 //! ```text
-//! files --Config--> interpolate --text--> tags --text--> jail --Import--> banctl import
+//! files --Config--> interpolate --text--> tags --text--> jail --Import--> banctl import, config (to run it)
 //! ```
 
 pub mod definition;
+pub mod effect;
 pub mod files;
 pub mod ini;
 pub mod interpolate;
 pub mod jail;
+pub mod main_conf;
 pub mod matcher;
 pub mod native;
 pub mod note;

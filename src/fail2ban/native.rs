@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::effect::{self, Effect};
 use super::ini::At;
 use super::jail::{Jail, Time};
 use super::note::{Kind, Note};
@@ -28,20 +29,6 @@ const SHIPPED: &[(&str, &str, &str)] = &[
     ("sendmail-auth", "", "sendmail"),
     ("sendmail-reject", "", "sendmail-reject"),
     ("vaultwarden", "", "vaultwarden"),
-];
-
-/// Actions whose effect is the engine's own: a ban in the firewall. By how their names begin.
-const BANS: &[&str] = &[
-    "nftables",
-    "iptables",
-    "firewallcmd-",
-    "ufw",
-    "route",
-    "shorewall",
-    "hostsdeny",
-    "ipfw",
-    "pf",
-    "bsd-ipfw",
 ];
 
 /// One jail in portero's own words.
@@ -220,50 +207,28 @@ impl Translator<'_> {
     }
 
     fn firewall(&mut self) {
-        let jail = self.jail;
-        let mut all_ports = false;
-        let mut forward = false;
-        let mut ports = None;
-        let mut any = false;
-        for action in &jail.actions {
-            if !BANS.iter().any(|name| action.file.starts_with(name)) {
-                let text = format!("action {} is not carried out", action.file);
-                self.note(Kind::Loss, "action", text);
-                continue;
-            }
-            any = true;
-            let option = |name: &str| action.options.get(name).map(String::as_str);
-            all_ports |= action.file.contains("allports")
-                || option("type") == Some("allports")
-                || ["route", "hostsdeny", "shorewall"].contains(&action.file.as_str());
-            let chain = option("chain").unwrap_or("<known/chain>");
-            forward |= ["FORWARD", "DOCKER-USER"].contains(&chain);
-            if !["<known/chain>", "INPUT", "FORWARD", "DOCKER-USER", "input"].contains(&chain) {
-                self.note(
-                    Kind::Approximation,
-                    "action",
-                    format!("chain {chain} becomes the hook of portero's own"),
-                );
-            }
-            if let Some(list) = option("port") {
-                let list = list.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect();
-                ports = ports.or(Some::<Vec<String>>(list));
-            }
+        let effect = Effect::of(self.jail);
+        for action in self.jail.actions.iter().filter(|action| !effect::bans(action)) {
+            self.note(Kind::Loss, "action", format!("action {} is not carried out", action.file));
         }
-        if !any {
+        for chain in &effect.odd_chains {
+            let text = format!("chain {chain} becomes the hook of portero's own");
+            self.note(Kind::Approximation, "action", text);
+        }
+        if !effect.bans {
             self.note(Kind::Approximation, "action", "no action bans in a firewall; the native jail does");
         }
-        let ports = ports.unwrap_or_else(|| jail.ports.clone());
-        let protocol = jail.protocol.as_deref().unwrap_or("tcp");
-        all_ports |= ports.is_empty() || ports.iter().any(|port| port == "0:65535") || protocol == "all";
-        if all_ports {
+        if effect.all_ports {
             self.key("port", "all", "port");
         } else {
-            let ports: Vec<String> = ports.iter().map(|port| port.replace(':', "-")).collect();
+            let ports: Vec<String> = effect.ports.iter().map(|port| port.replace(':', "-")).collect();
             self.key("port", ports, "port");
-            self.key("protocol", protocol, "protocol");
+            self.key("protocol", effect.protocols, "protocol");
         }
-        if forward {
+        if effect.reject {
+            self.key("action", "reject", "action");
+        }
+        if effect.forward {
             self.key("hook", "forward", "action");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Answer, Target, reply};
 use crate::addr::Net;
-use crate::config::ports;
+use crate::config::{Backend, ports};
 use crate::control::protocol::{
     AllowEntry, BanInfo, BansPage, Ending, ErrorBody, ErrorCode, JailInfo, JailNumbers, JailReport,
     JailState, Overview, PAGE_BANS_MAX, Pong, Response, TargetKind, TargetStatus, WindowInfo,
@@ -312,6 +312,12 @@ impl Engine {
 
 /// What a waiting jail waits for.
 fn waits_for(jail: &crate::config::JailConfig, logs: &[LogStatus]) -> String {
+    if jail.backend == Backend::Journal {
+        return "waiting for the journal: this version reads files only".to_owned();
+    }
+    if jail.logpath.is_empty() {
+        return "it names no log: only bans by hand".to_owned();
+    }
     match logs.iter().find(|log| log.state == LogState::Unreadable) {
         Some(log) => format!("cannot read {}: is the daemon's user in the log's group?", log.path),
         None => format!("no log yet: waiting for {}", jail.logpath.join(", ")),

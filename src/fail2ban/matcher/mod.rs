@@ -78,6 +78,17 @@ pub enum Part {
     Ignoreregex(usize),
 }
 
+impl Part {
+    /// The option that holds it.
+    pub fn option(self) -> &'static str {
+        match self {
+            Part::Prefregex => "prefregex",
+            Part::Failregex(_) => "failregex",
+            Part::Ignoreregex(_) => "ignoreregex",
+        }
+    }
+}
+
 impl std::fmt::Display for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -97,6 +108,17 @@ pub enum MatcherError {
     Date(#[from] DateError),
     #[error("logtimezone {0:?} is neither an offset such as +0200 nor a known abbreviation such as CET")]
     Zone(String),
+}
+
+impl MatcherError {
+    /// The option that is at fault.
+    pub fn option(&self) -> &'static str {
+        match self {
+            MatcherError::Regex { part, .. } => part.option(),
+            MatcherError::Date(_) => "datepattern",
+            MatcherError::Zone(_) => "logtimezone",
+        }
+    }
 }
 
 /// One log line: what stands before the date, the date, what stands after it.
