@@ -12,4 +12,5 @@ mod rig;
 mod scan;
 mod sim;
 mod store;
+mod takeover;
 mod tidy;

@@ -26,7 +26,7 @@ pub struct Cli {
     /// Run the fail2ban configuration in D as it stands
     #[arg(long, value_name = "D")]
     pub fail2ban_dir: Option<PathBuf>,
-    /// Take over the bans in fail2ban's database F
+    /// Take over bans, their counts and log positions from fail2ban's database F, each once
     #[arg(long, value_name = "F")]
     pub fail2ban_db: Option<PathBuf>,
     /// Keep the store in D
@@ -58,15 +58,10 @@ impl Cli {
     /// Reads the program's arguments. `Err`: help was asked for or the arguments make no sense, it is said
     /// already, and the program ends with this code.
     pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
-        let cli = Cli::try_parse_from(args).map_err(|error| {
+        Cli::try_parse_from(args).map_err(|error| {
             let _ = error.print();
             ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK })
-        })?;
-        if cli.fail2ban_db.is_some() {
-            eprintln!("portero: --fail2ban-db is not available in this version");
-            return Err(ExitCode::from(exit::USAGE));
-        }
-        Ok(cli)
+        })
     }
 
     /// Where the configuration comes from.

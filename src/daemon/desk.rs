@@ -145,7 +145,7 @@ fn make_benches(readers: &[Reader], on: &[usize]) -> Vec<Arc<Bench>> {
 }
 
 /// Whether `path` is what `pattern`, a path or a glob, stands for.
-fn matches(pattern: &str, path: &Path) -> bool {
+pub(super) fn matches(pattern: &str, path: &Path) -> bool {
     let options = glob::MatchOptions {
         case_sensitive: true,
         require_literal_separator: true,

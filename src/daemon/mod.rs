@@ -15,6 +15,7 @@ pub mod recorder;
 pub mod reload;
 mod requests;
 mod surroundings;
+mod takeover;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -37,10 +38,12 @@ use crate::control::client::Client;
 use crate::control::protocol::Request;
 use crate::control::server::{Patience, Server};
 use crate::exit::{CONFIG, NOT_PERMITTED, UNAVAILABLE};
+use crate::fail2ban::database::Database;
 use crate::firewall::{self, FirewallError};
 use crate::jail::{AllowEntry, GraceEntry, GraceTarget, JailName, Jails, Never};
+use crate::limits::Limits;
 use crate::source::{Position, Tailer};
-use crate::store::{self, Change, DiskStore, JournalSettings, Store, Subject, UnbanCause};
+use crate::store::{self, Change, DiskStore, JournalSettings, Store, Subject, Unban, UnbanCause};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Ended bans that are looked through for what the kernel should not hold any more.
@@ -102,6 +105,10 @@ fn start(cli: &Cli) -> Result<(), Failed> {
     for problem in &problems {
         error!("{problem}");
     }
+    let database = match &cli.fail2ban_db {
+        Some(path) if !cli.flush => Some(read_database(path, &config)?),
+        _ => None,
+    };
     if cli.check {
         return check(&config, &problems);
     }
@@ -124,7 +131,14 @@ fn start(cli: &Cli) -> Result<(), Failed> {
         .enable_time()
         .build()
         .map_err(|why| Failed(format!("cannot start: {why}"), UNAVAILABLE))?;
-    runtime.block_on(guard(setup, config, problems, filters))
+    runtime.block_on(guard(setup, config, problems, filters, database))
+}
+
+/// fail2ban's database, wholly read before anything is touched: one that cannot be read ends the start.
+fn read_database(path: &Path, config: &Config) -> Result<Database, Failed> {
+    let Limits { bans_max, histories_max, .. } = config.limits;
+    let now = SystemClock::new().now();
+    Database::read(path, now, bans_max, histories_max).map_err(|why| Failed(why.to_string(), CONFIG))
 }
 
 /// `--check`: says whether the configuration is good.
@@ -205,6 +219,7 @@ fn open_store(config: &Config, now: Timestamp) -> Result<Box<dyn Store>, Failed>
 struct Restored {
     positions: HashMap<PathBuf, Position>,
     filter_states: Vec<(PathBuf, Vec<u8>)>,
+    taken: takeover::Before,
 }
 
 /// Puts everything that was in force into the jails.
@@ -228,6 +243,9 @@ fn restore(store: &mut dyn Store, jails: &mut Jails, now: Timestamp) -> Result<R
             }
             restored.positions.insert(path, record.position);
         }
+        Change::Taken { jail, target, taken: Some(taken) } => {
+            restored.taken.insert((jail, target), taken);
+        }
         Change::Grace { subject, grace: Some(grace) } => {
             let target = match subject {
                 Subject::Net(net) => GraceTarget::Net(net),
@@ -249,8 +267,7 @@ fn restore(store: &mut dyn Store, jails: &mut Jails, now: Timestamp) -> Result<R
 }
 
 /// Bans that a person lifted and the kernel may still hold, because a crash came in between.
-fn lifted(store: &mut dyn Store) -> HashSet<(JailName, Net)> {
-    let ended = store.ended(ENDED_MAX).unwrap_or_default();
+fn lifted(ended: Vec<Unban>) -> HashSet<(JailName, Net)> {
     ended
         .into_iter()
         .filter(|end| end.cause != UnbanCause::Expired)
@@ -258,7 +275,13 @@ fn lifted(store: &mut dyn Store) -> HashSet<(JailName, Net)> {
         .collect()
 }
 
-async fn guard(setup: Setup, config: Config, problems: Vec<Problem>, filters: Filters) -> Result<(), Failed> {
+async fn guard(
+    setup: Setup,
+    config: Config,
+    problems: Vec<Problem>,
+    filters: Filters,
+    database: Option<Database>,
+) -> Result<(), Failed> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let started = clock.monotonic();
     let now = clock.now();
@@ -273,7 +296,7 @@ async fn guard(setup: Setup, config: Config, problems: Vec<Problem>, filters: Fi
 
     let seed = now.micros() as u64 ^ u64::from(std::process::id()).rotate_left(32);
     let mut jails = Jails::new(reload::settings(&config), config.ignoreip.clone(), &config.limits, seed);
-    let restored = restore(&mut *store, &mut jails, now)?;
+    let mut restored = restore(&mut *store, &mut jails, now)?;
     let mut actions = Vec::new();
     let never = surroundings::never_banned();
     for (kind, nets) in &never {
@@ -281,9 +304,16 @@ async fn guard(setup: Setup, config: Config, problems: Vec<Problem>, filters: Fi
     }
     jails.set_never(now, Never::TrustedProxy, config.trusted_proxies.clone(), &mut actions);
     jails.expire(now, &mut actions);
+    let ended = store.ended(ENDED_MAX).unwrap_or_default();
+    let taken = database.map(|database| {
+        takeover::take_over(database, now, &config, &mut jails, &restored.taken, &ended, &restored.positions)
+    });
+    let taken = taken.unwrap_or_default();
+    restored.positions.extend(taken.positions);
+    let unkept = takeover::commit(taken.changes, &mut *store, now);
 
     let plan = reload::plan(&config, jails.allow_nets());
-    let lifted = lifted(&mut *store);
+    let lifted = lifted(ended);
     let unrecorded = |jail: &JailName, target: Net| !lifted.contains(&(jail.clone(), target));
     let enforcer = Enforcer::open(backend(&config, clock.clone())?, plan, &jails, unrecorded, now)
         .map_err(firewall_failed)?;
@@ -326,6 +356,12 @@ async fn guard(setup: Setup, config: Config, problems: Vec<Problem>, filters: Fi
         names: None,
         answers: answers_in,
     };
+    for frame in unkept {
+        engine.store.submit(frame);
+    }
+    for note in taken.notes {
+        engine.note(note);
+    }
     engine.perform(actions, None, now);
     let patterns = engine.desks.patterns();
     engine.open_logs(&patterns, &restored.positions, now);

@@ -5,6 +5,7 @@
 //! files --Config--> interpolate --text--> tags --text--> jail --Import--> banctl import, config (to run it)
 //! ```
 
+pub mod database;
 pub mod definition;
 pub mod effect;
 pub mod files;

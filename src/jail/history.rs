@@ -45,6 +45,10 @@ impl Histories {
         }
     }
 
+    pub fn past(&self, key: Key) -> Option<Past> {
+        self.map.get(key).copied()
+    }
+
     /// Sets a target's past. At the cap the least of a random sample goes: fewest bans, then longest ago.
     pub fn set(&mut self, key: Key, past: Past, random: &mut Random) {
         match self.map.find(key) {

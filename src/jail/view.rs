@@ -23,6 +23,12 @@ impl Jails {
         self.bans.get(key).map(|held| self.show(key, held))
     }
 
+    /// How often `jail` banned exactly `target`, and when that last ended or will (`None`: never).
+    pub fn history_of(&self, jail: JailId, target: Net) -> Option<(u32, Option<Timestamp>)> {
+        let past = self.histories.past(Key { jail, net: target })?;
+        Some((past.count, (past.last_end != FOREVER).then_some(past.last_end)))
+    }
+
     /// Every ban that touches `target`, over all jails: of it, of what lies in it, of what holds it. By jail
     /// and target in order.
     pub fn bans_of(&self, target: Net) -> Vec<Ban> {

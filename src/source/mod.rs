@@ -3,6 +3,7 @@
 //! A source yields [`Block`]s: whole lines, read once, however many jails are on the log. Blocks and not
 //! single lines, because the filter's literal prefilter runs over a block at memory speed.
 
+mod adopt;
 pub mod checkpoint;
 pub mod file;
 mod lines;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use adopt::adopt;
 pub use checkpoint::{FilePosition, Position};
 pub use file::{LineDate, Start, Tailer};
 pub use lines::{CUT, cut_long_lines};

@@ -74,10 +74,10 @@ pub fn bases(name: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A file beside the log: what a rotation may have left.
-struct Sibling {
-    path: PathBuf,
+pub struct Sibling {
+    pub path: PathBuf,
     /// `None`: its name says nothing; it may be the log's file all the same, by its inode.
-    age: Option<Age>,
+    pub age: Option<Age>,
     inode: u64,
 }
 
@@ -220,7 +220,7 @@ pub fn between(path: &Path, at: &FilePosition, limits: &Limits) -> Vec<Tail> {
 }
 
 /// The files beside a log and beside what it links to.
-fn list(path: &Path) -> Vec<Sibling> {
+pub fn list(path: &Path) -> Vec<Sibling> {
     let mut siblings = Vec::new();
     let target = fs::canonicalize(path).ok().filter(|target| target != path);
     for log in std::iter::once(path.to_owned()).chain(target) {

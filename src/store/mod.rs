@@ -30,8 +30,8 @@ pub use journal::JournalSettings;
 pub use memory::MemoryStore;
 pub use query::{AccountRecord, AccountSeen, EvidenceLine, HostRecord, HostSeen};
 pub use record::{
-    Allow, AttemptRecord, Audit, Change, Counters, Frame, Grace, History, PositionRecord, Subject, Unban,
-    UnbanCause,
+    Allow, AttemptRecord, Audit, Change, Counters, Frame, Grace, History, PositionRecord, Subject, Taken,
+    Unban, UnbanCause,
 };
 
 pub use recorder::{Note, Recorder};

@@ -105,6 +105,20 @@ pub enum Change {
         allow: Option<Allow>,
     },
     Audit(Audit),
+    /// fail2ban's ban of `target` in `jail` was taken over: it is not taken again. `None`: its time is over.
+    Taken {
+        jail: JailName,
+        target: Net,
+        taken: Option<Taken>,
+    },
+}
+
+/// Which of fail2ban's bans was taken over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Taken {
+    pub since: Timestamp,
+    /// `None`: it never ends.
+    pub until: Option<Timestamp>,
 }
 
 /// Why a ban ended.

@@ -24,6 +24,7 @@ const COUNTERS: u8 = 4;
 const POSITION: u8 = 5;
 const GRACE: u8 = 6;
 const ALLOW: u8 = 7;
+const TAKEN: u8 = 8;
 
 /// What a ban's key does not say.
 type BanValue = (Timestamp, Option<Timestamp>, u32, u32, Origin, Option<String>, bool);
@@ -114,6 +115,11 @@ pub(super) fn key_of(change: &Change) -> Option<Vec<u8>> {
             key.push(ALLOW);
             key.extend_from_slice(entry.as_bytes());
         }
+        Change::Taken { jail, target, .. } => {
+            key.push(TAKEN);
+            push_net(&mut key, *target);
+            key.extend_from_slice(jail.as_str().as_bytes());
+        }
         Change::Attempt(_) | Change::Audit(_) => return None,
     }
     Some(key)
@@ -134,6 +140,7 @@ pub(super) fn value_of(key: &[u8], change: &Change) -> Option<Vec<u8>> {
         Change::Position { record, .. } => record.as_ref().map(|value| seal_value(key, value)),
         Change::Grace { grace, .. } => grace.as_ref().map(|value| seal_value(key, value)),
         Change::Allow { allow, .. } => allow.as_ref().map(|value| seal_value(key, value)),
+        Change::Taken { taken, .. } => taken.as_ref().map(|value| seal_value(key, value)),
         Change::Unban(_) | Change::Attempt(_) | Change::Audit(_) => None,
     }
 }
@@ -185,6 +192,10 @@ pub(super) fn read_state(key: &[u8], value: &[u8], names: &mut Names) -> Option<
             let entry = String::from_utf8(rest.to_vec()).ok()?;
             Change::Allow { entry, allow: Some(open(key, value)?) }
         }
+        TAKEN => {
+            let (target, jail) = take_net(rest)?;
+            Change::Taken { jail: names.get(jail)?, target, taken: Some(open(key, value)?) }
+        }
         _ => return None,
     })
 }
@@ -193,7 +204,7 @@ pub(super) fn read_state(key: &[u8], value: &[u8], names: &mut Names) -> Option<
 mod tests {
     use super::*;
     use crate::source::Position;
-    use crate::store::record::{Allow, Counters, Grace, History, PositionRecord, Unban, UnbanCause};
+    use crate::store::record::{Allow, Counters, Grace, History, PositionRecord, Taken, Unban, UnbanCause};
 
     pub(crate) fn one_of_each() -> Vec<Change> {
         let jail = JailName::new("postfix-sasl").unwrap();
@@ -225,6 +236,11 @@ mod tests {
                 jail: Some(jail.clone()),
                 target: net("::/0"),
                 history: Some(History::default()),
+            },
+            Change::Taken {
+                jail: jail.clone(),
+                target: net("203.0.113.7"),
+                taken: Some(Taken { since: at, until: None }),
             },
             Change::Counters { jail, counters: Some(Counters { failures: 9, successes: 8, bans: 7 }) },
             Change::Position {
