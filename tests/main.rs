@@ -3,6 +3,7 @@
 mod config;
 mod control;
 mod crash;
+mod fail2ban_log;
 mod filters;
 mod footprint;
 mod guard;

@@ -8,7 +8,7 @@ use super::jail::{Reader, Surroundings, ignore_list, resolve};
 use super::raw::{self, Fields, GLOBAL_KEYS, JAIL_KEYS, Places};
 use super::report::{ReportedError, SourceText};
 use super::value::{Entries, Key, Value, parse};
-use super::{Config, DEFAULT_SOCKET, Fatal, JailConfig, Loaded, Problem, SHIPPED_DIR, zone};
+use super::{Config, DEFAULT_SOCKET, Fail2banLog, Fatal, JailConfig, Loaded, Problem, SHIPPED_DIR, zone};
 use crate::addr::Net;
 use crate::control::server::SocketSettings;
 use crate::firewall::TableOwner;
@@ -165,6 +165,16 @@ fn globals(read: &mut Reader<'_>, source: &SourceText, places: &Places) -> Confi
         jails: Vec::new(),
         filters: super::FilterLibrary { places: places.clone() },
         fail2ban: None,
+        fail2ban_log: read.get("fail2ban_log", fail2ban_log),
+    }
+}
+
+/// `"auto"`, or a file.
+fn fail2ban_log(value: &Value) -> Result<Fail2banLog, ReportedError> {
+    match value.text("fail2ban_log")? {
+        "auto" => Ok(Fail2banLog::Auto),
+        path if path.starts_with('/') => Ok(Fail2banLog::File(path.into())),
+        _ => Err(value.error("fail2ban_log must be an absolute path, or \"auto\": where fail2ban.conf says")),
     }
 }
 

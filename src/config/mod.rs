@@ -105,6 +105,16 @@ pub struct Config {
     pub filters: FilterLibrary,
     /// fail2ban.conf, where a fail2ban configuration is run.
     pub fail2ban: Option<Arc<crate::fail2ban::main_conf::Main>>,
+    /// Whether lines in fail2ban's form are written, and where.
+    pub fail2ban_log: Option<Fail2banLog>,
+}
+
+/// Where lines in fail2ban's form go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fail2banLog {
+    /// The file that fail2ban.conf names as `logtarget`.
+    Auto,
+    File(PathBuf),
 }
 
 impl Config {
@@ -115,6 +125,15 @@ impl Config {
 
     pub fn jail(&self, name: &str) -> Option<&JailConfig> {
         self.jails.iter().find(|jail| jail.settings.name.as_str() == name)
+    }
+
+    /// The file for lines in fail2ban's form. Only where portero.toml asks for it: beside a fail2ban that runs,
+    /// its own log is left to it. `None`: nowhere; with `auto` also where fail2ban.conf names no file.
+    pub fn fail2ban_log_file(&self) -> Option<&Path> {
+        match self.fail2ban_log.as_ref()? {
+            Fail2banLog::Auto => self.fail2ban.as_ref()?.log_file(),
+            Fail2banLog::File(path) => Some(path),
+        }
     }
 }
 

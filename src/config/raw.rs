@@ -30,6 +30,7 @@ pub(super) const GLOBAL_KEYS: &[&str] = &[
     "timezone",
     "history",
     "evidence",
+    "fail2ban_log",
     "enable",
     "limits",
     "defaults",

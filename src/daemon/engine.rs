@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::desk::Desks;
 use super::enforcer::Enforcer;
+use super::fail2ban_log::Fail2banLog;
 use super::names;
 use super::recorder::{Recorder, cause_of};
 use super::reload::Filters;
@@ -18,6 +19,7 @@ use super::surroundings;
 use crate::addr::Net;
 use crate::config::{Config, Problem, Setup};
 use crate::control::server::Call;
+use crate::fail2ban::log::Event;
 use crate::firewall::KernelBan;
 use crate::jail::{Action, Ban, Cause, Jails, Never, Origin, Seen};
 use crate::source::Tailer;
@@ -67,6 +69,7 @@ pub struct Engine {
     pub(super) caught_up: bool,
     pub(super) names: Option<tokio::task::JoinHandle<()>>,
     pub(super) answers: mpsc::Sender<names::Answer>,
+    pub(super) fail2ban_log: Fail2banLog,
 }
 
 /// What the loop waits for beside files and the firewall.
@@ -150,7 +153,7 @@ impl Engine {
     fn read(&mut self) -> bool {
         let now = self.clock.now();
         let mut actions = Vec::new();
-        let Engine { tailer, desks, jails, recorder, .. } = self;
+        let Engine { tailer, desks, jails, recorder, fail2ban_log, .. } = self;
         match tailer.next_block() {
             None => {
                 if !self.caught_up {
@@ -171,6 +174,7 @@ impl Engine {
                         let mut kept = false;
                         for &jail in &bench.jails[attempt.filter] {
                             let seen = jails.attempt(now, block.live, jail, &attempt, &mut actions);
+                            fail2ban_log.attempt(now, jails.settings(jail), &attempt, seen);
                             kept |= matches!(
                                 seen,
                                 Seen::Counted | Seen::Banned | Seen::AlreadyBanned | Seen::Success
@@ -208,6 +212,8 @@ impl Engine {
                         log_ban(&ban, left);
                         self.enforcer.explained(&ban.jail, ban.target);
                         self.recorder.ban(&ban);
+                        let id = self.jails.id(ban.jail.as_str());
+                        self.fail2ban_log.ban(now, &ban, id.map(|id| self.jails.settings(id)));
                         bans.push(KernelBan { jail: ban.jail, target: ban.target, left });
                     }
                 }
@@ -215,12 +221,14 @@ impl Engine {
                     info!(%jail, %target, cause = ?cause, "unban");
                     let (who, reason) = by.unzip();
                     self.recorder.unban(&jail, target, at, cause_of(cause), who, reason.flatten());
+                    self.fail2ban_log.write(now, jail.as_str(), target, Event::Unban);
                     // The kernel has counted an expired one down by itself.
                     if cause != Cause::Expired {
                         unbans.push((jail, target));
                     }
                 }
                 Action::Ineffective { jail, target } => {
+                    self.fail2ban_log.write(now, jail.as_str(), target, Event::AlreadyBanned);
                     self.note(format!(
                         "jail {jail}: failures of {target} go on after its ban; its packets come another way, as \
                          behind a proxy (trusted_proxies)"
@@ -249,6 +257,7 @@ impl Engine {
             self.enforcer.set_allow(self.jails.allow_nets(), now);
         }
         self.enforcer.apply(&bans, &unbans, &self.jails, now);
+        self.fail2ban_log.send();
     }
 
     /// Hands what was gathered to the store, if it is more than positions.
@@ -297,6 +306,9 @@ impl Engine {
             self.hand_in(now, false);
         } else {
             self.flush(now);
+        }
+        if let Some(trouble) = self.fail2ban_log.take_trouble() {
+            self.note(trouble);
         }
     }
 
@@ -384,6 +396,7 @@ impl Engine {
                 effective: true,
             };
             if self.jails.restore_ban(now, &ban) {
+                self.fail2ban_log.ban(now, &ban, None);
                 self.recorder.ban(&ban);
             }
         }
@@ -405,6 +418,7 @@ impl Engine {
     pub fn close(&mut self) {
         let now = self.clock.now();
         self.hand_in(now, true);
+        self.fail2ban_log.close();
         self.enforcer.close();
     }
 }

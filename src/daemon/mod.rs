@@ -10,6 +10,7 @@ pub mod cli;
 mod desk;
 pub mod enforcer;
 mod engine;
+mod fail2ban_log;
 mod names;
 pub mod recorder;
 pub mod reload;
@@ -30,6 +31,7 @@ use self::cli::Cli;
 use self::desk::Desks;
 use self::enforcer::Enforcer;
 use self::engine::{Engine, Inbox, Stop};
+use self::fail2ban_log::Fail2banLog;
 use self::recorder::Recorder;
 use self::reload::Filters;
 use crate::addr::Net;
@@ -304,12 +306,18 @@ async fn guard(
     }
     jails.set_never(now, Never::TrustedProxy, config.trusted_proxies.clone(), &mut actions);
     jails.expire(now, &mut actions);
+    let mut fail2ban_log = Fail2banLog::new(config.fail2ban_log_file());
     let ended = store.ended(ENDED_MAX).unwrap_or_default();
     let taken = database.map(|database| {
         takeover::take_over(database, now, &config, &mut jails, &restored.taken, &ended, &restored.positions)
     });
     let taken = taken.unwrap_or_default();
     restored.positions.extend(taken.positions);
+    for change in &taken.changes {
+        if let Change::Ban(ban) = change {
+            fail2ban_log.ban(now, ban, None);
+        }
+    }
     let unkept = takeover::commit(taken.changes, &mut *store, now);
 
     let plan = reload::plan(&config, jails.allow_nets());
@@ -355,6 +363,7 @@ async fn guard(
         caught_up: false,
         names: None,
         answers: answers_in,
+        fail2ban_log,
     };
     for frame in unkept {
         engine.store.submit(frame);

@@ -218,6 +218,7 @@ impl Engine {
         for pattern in old.iter().filter(|pattern| !new.contains(pattern)) {
             self.tailer.remove(pattern);
         }
+        self.fail2ban_log.configure(config.fail2ban_log_file());
         self.config = config;
         self.filters = filters;
         let added: Vec<String> = new.into_iter().filter(|pattern| !old.contains(pattern)).collect();

@@ -130,6 +130,10 @@ impl Database {
         // SQLite itself says no more than "unable to open database file".
         let meta = std::fs::File::open(path).and_then(|file| file.metadata());
         match meta {
+            Err(why) if why.kind() == std::io::ErrorKind::PermissionDenied => {
+                let help = "permission denied; copy it to where portero's user may read it, as into /var/lib/portero";
+                return Err(unreadable(help.to_owned()));
+            }
             Err(why) => return Err(unreadable(io_reason(&why))),
             Ok(meta) if !meta.is_file() => return Err(unreadable("not a file".to_owned())),
             Ok(meta) if meta.len() == 0 => return Err(unreadable("it is empty".to_owned())),

@@ -82,6 +82,13 @@ impl Main {
         Ok(main)
     }
 
+    /// The file that lines are logged to; `None` where they go elsewhere.
+    pub fn log_file(&self) -> Option<&Path> {
+        let target = self.log_target.trim();
+        let path = target.split_once('[').map_or(target, |(path, _)| path.trim_end());
+        path.starts_with('/').then(|| Path::new(path))
+    }
+
     /// The database's file; `None` where it is kept nowhere or in memory only.
     pub fn db_path(&self) -> Option<&Path> {
         let file = self.db_file.as_str();

@@ -12,6 +12,7 @@ pub mod files;
 pub mod ini;
 pub mod interpolate;
 pub mod jail;
+pub mod log;
 pub mod main_conf;
 pub mod matcher;
 pub mod native;

@@ -15,6 +15,7 @@ use crate::control::protocol::{
 use crate::control::server::Peer;
 use crate::daemon::engine::Engine;
 use crate::daemon::recorder::cause_of;
+use crate::fail2ban::log::Event;
 use crate::jail::{Action, AllowEntry, GraceTarget, JailId, JailName, Refusal};
 use crate::store::{Store, StoreError, UnbanCause};
 use crate::time::{Span, Timestamp};
@@ -199,9 +200,11 @@ impl Engine {
             if let Action::Unban { jail, target, at, .. } = action {
                 tracing::info!(%jail, %target, by = peer.user, reason, "unban");
                 self.recorder.unban(&jail, target, at, cause, Some(&who(peer)), reason);
+                self.fail2ban_log.write(at, jail.as_str(), target, Event::Unban);
                 lifts.push((jail, target));
             }
         }
+        self.fail2ban_log.send();
         lifts
     }
 
@@ -348,6 +351,7 @@ impl Engine {
         for action in &actions {
             if let Action::Unban { jail, target, at, .. } = action {
                 self.recorder.unban(jail, *target, *at, UnbanCause::Flush, Some(&who(peer)), None);
+                self.fail2ban_log.write(now, jail.as_str(), *target, Event::Unban);
             }
         }
         self.audit_later(peer, "flush", None, None, &format!("{ended} bans ended"));
