@@ -34,6 +34,7 @@ fn failure(from: u32, at: Timestamp) -> Attempt<'static> {
         line_index: 0,
         filter: 0,
         pattern: 0,
+        beside: Default::default(),
     }
 }
 

@@ -49,6 +49,7 @@ fn hold(count: u32, failures: u32, maxretry: u32, ipv6: bool) -> Jails {
             line_index: 0,
             filter: 0,
             pattern: 0,
+            beside: Default::default(),
         };
         jails.attempt(now, true, id, &attempt, &mut out);
         out.clear();

@@ -3,6 +3,9 @@
 mod config;
 mod control;
 mod crash;
+mod debian;
+mod fail2ban;
+mod fail2ban_filters;
 mod fail2ban_log;
 mod filters;
 mod footprint;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::reload::{self, Filters};
+use super::bench::{self, Bench, Seat, State};
+use super::reload::{self, Filters, Reading};
 use crate::config::Config;
-use crate::filter::{Context, Filter, FilterSet, FilterState};
+use crate::filter::Context;
 
 use crate::jail::{JailId, Jails};
 use crate::source::LogId;
@@ -16,39 +17,20 @@ use crate::source::LogId;
 struct Reader {
     patterns: Vec<String>,
     jail: JailId,
-    filter: Arc<Filter>,
+    filter: Reading,
     context: Context,
 }
 
-/// A set of filters in one zone, and the jails behind each filter.
-pub struct Bench {
-    pub set: FilterSet,
-    /// By the filter's index in `set`.
-    pub jails: Vec<Vec<JailId>>,
-}
-
-/// What reads one log. Nearly always one bench; one more for each other zone that a jail gives it.
+/// What reads one log. Nearly always one bench; one more for each other zone or encoding that a jail gives it.
 pub struct Desk {
     path: Arc<Path>,
-    pub benches: Vec<(Arc<Bench>, FilterState)>,
+    pub benches: Vec<(Arc<Bench>, State)>,
 }
 
 impl Desk {
-    /// The filters' open sessions, to be stored beside the position; `None` where there are none.
-    pub fn state(&self) -> Option<Vec<u8>> {
-        let states: Vec<&FilterState> = self.benches.iter().map(|(_, state)| state).collect();
-        if states.iter().all(|state| state.is_empty()) {
-            return None;
-        }
-        postcard::to_stdvec(&states).ok()
-    }
-
-    /// Puts back what [`Desk::state`] gave. What does not fit any more is left out.
-    fn restore(&mut self, bytes: &[u8]) {
-        let states: Vec<FilterState> = postcard::from_bytes(bytes).unwrap_or_default();
-        for ((_, state), stored) in self.benches.iter_mut().zip(states) {
-            *state = stored;
-        }
+    /// What the filters remember, to be stored beside the position; `None` where there is nothing.
+    pub fn state(&mut self) -> Option<Vec<u8>> {
+        bench::store(&mut self.benches)
     }
 }
 
@@ -72,14 +54,14 @@ impl Desks {
             Some(Reader {
                 patterns: jail.logpath.clone(),
                 jail: jails.id(jail.settings.name.as_str())?,
-                filter: filters.get(&jail.filter)?.filter.clone(),
+                filter: filters.get(&reload::filter_key(jail))?.filter.clone(),
                 context: reload::context(jail.timezone, config),
             })
         };
         self.readers = config.enabled().filter_map(reader).collect();
         self.benches.clear();
         // Each desk is made anew at its log's next block; the open sessions wait for it.
-        for desk in std::mem::take(&mut self.desks).into_values() {
+        for mut desk in std::mem::take(&mut self.desks).into_values() {
             if let Some(state) = desk.state() {
                 self.stored.insert(desk.path, state);
             }
@@ -100,6 +82,22 @@ impl Desks {
         patterns
     }
 
+    /// What went wrong in filters of fail2ban since the configuration was read, as notes: how each begins, which tells
+    /// it from others, and how it goes on.
+    pub fn troubles(&self, jails: &Jails) -> BTreeMap<String, String> {
+        let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+        for (ids, trouble, count) in self.benches.values().flatten().flat_map(|bench| bench.troubles()) {
+            for id in ids {
+                *counts.entry((*id, trouble)).or_default() += count;
+            }
+        }
+        let told = counts.into_iter().map(|((id, trouble), count)| {
+            let (what, how) = bench::words(trouble, count);
+            (format!("jail {}: {what}", jails.settings(id).name), how)
+        });
+        told.collect()
+    }
+
     /// What reads the log at `path`.
     pub fn of(&mut self, log: LogId, path: &Arc<Path>) -> &mut Desk {
         let Desks { readers, benches, desks, stored } = self;
@@ -107,41 +105,23 @@ impl Desks {
             let fits = |reader: &Reader| reader.patterns.iter().any(|pattern| matches(pattern, path));
             let on: Vec<usize> = (0..readers.len()).filter(|at| fits(&readers[*at])).collect();
             let shared = benches.entry(on).or_insert_with_key(|on| make_benches(readers, on));
-            let benches = shared.iter().map(|bench| (bench.clone(), FilterState::default())).collect();
+            let benches = shared.iter().map(|bench| (bench.clone(), bench.begin())).collect();
             let mut desk = Desk { path: path.clone(), benches };
             if let Some(state) = stored.remove(path) {
-                desk.restore(&state);
+                bench::restore(&mut desk.benches, &state);
             }
             desk
         })
     }
 }
 
-/// One bench for each zone that the readers at `on` ask for, each filter in it once.
+/// The benches of the readers at `on`.
 fn make_benches(readers: &[Reader], on: &[usize]) -> Vec<Arc<Bench>> {
-    struct Draft {
-        context: Context,
-        filters: Vec<Arc<Filter>>,
-        jails: Vec<Vec<JailId>>,
-    }
-    let mut drafts: BTreeMap<&'static str, Draft> = BTreeMap::new();
-    for reader in on.iter().map(|at| &readers[*at]) {
-        let draft = drafts.entry(reader.context.timezone.name()).or_insert_with(|| Draft {
-            context: reader.context.clone(),
-            filters: Vec::new(),
-            jails: Vec::new(),
-        });
-        let known = draft.filters.iter().position(|filter| Arc::ptr_eq(filter, &reader.filter));
-        let index = known.unwrap_or_else(|| {
-            draft.filters.push(reader.filter.clone());
-            draft.jails.push(Vec::new());
-            draft.filters.len() - 1
-        });
-        draft.jails[index].push(reader.jail);
-    }
-    let bench =
-        |Draft { context, filters, jails }| Arc::new(Bench { set: FilterSet::new(filters, context), jails });
-    drafts.into_values().map(bench).collect()
+    let seat = |at: &usize| {
+        let Reader { jail, filter, context, .. } = &readers[*at];
+        Seat { jail: *jail, reading: filter, context }
+    };
+    bench::benches(&on.iter().map(seat).collect::<Vec<_>>())
 }
 
 /// Whether `path` is what `pattern`, a path or a glob, stands for.

@@ -169,7 +169,7 @@ impl Engine {
             Some(Ok(block)) => {
                 let desk = desks.of(block.log, block.path);
                 for (bench, state) in &mut desk.benches {
-                    bench.set.scan(state, now, block.bytes, &mut |attempt| {
+                    bench.scan(state, now, block.bytes, &mut |attempt| {
                         let mut counted = None;
                         let mut kept = false;
                         for &jail in &bench.jails[attempt.filter] {
@@ -293,6 +293,7 @@ impl Engine {
         let now = self.clock.now();
         self.heed_clock(now);
         self.tailer.sweep(now);
+        self.note_troubles();
         let mut actions = Vec::new();
         self.jails.expire(now, &mut actions);
         self.perform(actions, None, now);
@@ -412,6 +413,17 @@ impl Engine {
             self.notes.remove(0);
         }
         self.notes.push(text);
+    }
+
+    /// Notes what went wrong in filters of fail2ban; a count that grew replaces the note with the old one.
+    pub(super) fn note_troubles(&mut self) {
+        for (what, how) in self.desks.troubles(&self.jails) {
+            let text = format!("{what} {how}");
+            match self.notes.iter_mut().find(|note| note.starts_with(&what)) {
+                Some(note) => *note = text,
+                None => self.note(text),
+            }
+        }
     }
 
     /// The end: what was gathered is handed over; bans stay in the kernel.

@@ -7,6 +7,7 @@
 
 pub mod cli;
 
+mod bench;
 mod desk;
 pub mod enforcer;
 mod engine;
@@ -123,10 +124,6 @@ fn start(cli: &Cli) -> Result<(), Failed> {
             None => "switch some on with enable = [...]",
         };
         return Err(Failed(format!("{}: no usable jail; {help}", setup.name()), CONFIG));
-    }
-    if setup.fail2ban_dir.is_some() {
-        let why = "--fail2ban-dir goes only with --check in this version".to_owned();
-        return Err(Failed(why, crate::exit::USAGE));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

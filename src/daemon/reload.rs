@@ -12,23 +12,39 @@ use crate::config::filters::FilterLibrary;
 use crate::config::{Config, Fatal, JailConfig, Loaded, Problem, ReportedError, Setup, SourceText};
 use crate::control::protocol::{ProblemInfo, ReloadReport};
 use crate::fail2ban::jail::Jail;
-use crate::fail2ban::matcher::Matcher;
+use crate::fail2ban::matcher::Program;
 use crate::fail2ban::note::{Kind, Note};
 use crate::filter::peer::TrustedProxies;
 use crate::filter::{Context, Filter, FilterSet, FilterSpec, FilterSpecError, lint};
 use crate::firewall::{JailRules, Plan};
 use crate::jail::{JailName, JailSettings};
-use crate::source::Position;
+use crate::source::{LineDate, Position};
 use crate::time::{Clock, SystemClock, Timestamp};
 
-/// Compiled filters by their spec (`sshd[mode=aggressive]`).
+/// Compiled filters by [`filter_key`].
 pub type Filters = BTreeMap<String, LoadedFilter>;
 
-/// A compiled filter and the files that it was made from.
+/// A compiled filter and the files that it was made from; a jail of fail2ban holds itself what it was made from.
 #[derive(Debug, Clone)]
 pub struct LoadedFilter {
-    pub filter: Arc<Filter>,
+    pub filter: Reading,
     sources: Vec<SourceText>,
+}
+
+/// What reads lines for a jail.
+#[derive(Debug, Clone)]
+pub enum Reading {
+    Native(Arc<Filter>),
+    Fail2ban(Arc<Program>),
+}
+
+/// What a jail's filter is found under: its spec (`sshd[mode=aggressive]`), or for a jail of fail2ban, each of which may
+/// change its filter, the jail's own name.
+pub fn filter_key(jail: &JailConfig) -> String {
+    match &jail.fail2ban {
+        Some(imported) => format!("jail {}", imported.name),
+        None => jail.filter.clone(),
+    }
 }
 
 /// Loads the configuration and compiles the filters of its jails. A jail whose filter is bad is switched off and named.
@@ -40,19 +56,17 @@ pub fn load(setup: &Setup) -> Result<(Loaded, Filters), Fatal> {
     let mut filters = Filters::new();
     let library = FilterLibrary::of_folder(super::folder_of(&setup.config));
     for jail in loaded.config.jails.iter_mut().filter(|jail| jail.enabled) {
-        if let Some(imported) = &jail.fail2ban {
-            if let Err(error) = check_imported(imported, jail.timezone, &mut loaded.notes) {
-                jail.enabled = false;
-                loaded.problems.push(Problem { jail: imported.name.clone(), error });
-            }
+        let key = filter_key(jail);
+        if filters.contains_key(&key) {
             continue;
         }
-        if filters.contains_key(&jail.filter) {
-            continue;
-        }
-        match load_filter(&jail.filter, &library) {
+        let made = match &jail.fail2ban {
+            Some(imported) => load_imported(imported, jail.timezone, &filters, &mut loaded.notes),
+            None => load_filter(&jail.filter, &library),
+        };
+        match made {
             Ok(filter) => {
-                filters.insert(jail.filter.clone(), filter);
+                filters.insert(key, filter);
             }
             Err(error) => {
                 jail.enabled = false;
@@ -78,18 +92,34 @@ fn load_filter(spec: &str, library: &FilterLibrary) -> Result<LoadedFilter, Repo
     if own {
         lint::admit(&filter, &sources)?;
     }
-    Ok(LoadedFilter { filter: Arc::new(filter), sources })
+    Ok(LoadedFilter { filter: Reading::Native(Arc::new(filter)), sources })
 }
 
-/// Whether the filter of a jail of fail2ban can run; what its patterns were read as goes to `notes`.
-fn check_imported(jail: &Jail, zone: Tz, notes: &mut Vec<Note>) -> Result<(), ReportedError> {
-    let matcher = Matcher::new(&jail.rules(), zone, SystemClock::new().now())
-        .map_err(|error| jail.error(error.option(), error.to_string()))?;
-    for (part, said) in matcher.notes() {
+/// Compiles the filter of a jail of fail2ban; what its patterns were read as goes to `notes`. Jails that say the same
+/// share one.
+fn load_imported(
+    jail: &Jail,
+    zone: Tz,
+    known: &Filters,
+    notes: &mut Vec<Note>,
+) -> Result<LoadedFilter, ReportedError> {
+    let rules = jail.rules();
+    let same = known.values().find_map(|loaded| match &loaded.filter {
+        Reading::Fail2ban(program) if *program.rules() == rules => Some(program.clone()),
+        _ => None,
+    });
+    let program = match same {
+        Some(program) => program,
+        None => {
+            let made = Program::new(&rules, zone, SystemClock::new().now());
+            Arc::new(made.map_err(|error| jail.error(error.option(), error.to_string()))?)
+        }
+    };
+    for (part, said) in program.notes() {
         let error = jail.error(part.option(), format!("{part}: {said}"));
         notes.push(Note { kind: Kind::Approximation, jail: Some(jail.name.clone()), error });
     }
-    Ok(())
+    Ok(LoadedFilter { filter: Reading::Fail2ban(program), sources: Vec::new() })
 }
 
 /// What the firewall is to enforce: every jail, and bans by hand.
@@ -173,7 +203,8 @@ impl Engine {
         };
         for jail in config.enabled() {
             let name = jail.settings.name.to_string();
-            let filter = |filters: &Filters| filters.get(&jail.filter).map(|filter| filter.sources.clone());
+            let key = filter_key(jail);
+            let filter = |filters: &Filters| filters.get(&key).map(|filter| filter.sources.clone());
             match self.config.jail(&name).filter(|old| old.enabled) {
                 None => report.added.push(name),
                 Some(old) if old == jail && filter(&filters) == filter(&self.filters) => {
@@ -193,8 +224,14 @@ impl Engine {
     /// A jail that guards now and is bad in the new configuration goes on as it is.
     fn keep_last_good(&self, name: &str, config: &mut Config, filters: &mut Filters) {
         let Some(good) = self.config.jail(name).filter(|jail| jail.enabled) else { return };
-        let Some(filter) = self.filters.get(&good.filter) else { return };
+        let Some(filter) = self.filters.get(&filter_key(good)) else { return };
         config.jails.retain(|jail| jail.settings.name != good.settings.name);
+        if good.fail2ban.is_some() {
+            filters.insert(filter_key(good), filter.clone());
+            config.jails.push(good.clone());
+            config.jails.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
+            return;
+        }
         // Its filter as it was, under a name of its own: the file may now say something else.
         let spec = format!("{} (as of the last good configuration)", good.filter);
         filters.insert(spec.clone(), filter.clone());
@@ -228,6 +265,17 @@ impl Engine {
         self.flush(now);
     }
 
+    /// What says of which time a line of `jail`'s logs is.
+    fn line_date(&self, jail: &JailConfig, now: Timestamp) -> LineDate {
+        if let Some(LoadedFilter { filter: Reading::Fail2ban(program), .. }) =
+            self.filters.get(&filter_key(jail))
+        {
+            return Arc::new(crate::fail2ban::set::line_date(program, now));
+        }
+        let dates = FilterSet::new(Vec::new(), context(jail.timezone, &self.config));
+        Arc::new(move |line: &[u8]| dates.time_of(line, now))
+    }
+
     /// Begins to read the logs of `patterns`, each where `stored` says, else one findtime back.
     pub(super) fn open_logs(
         &mut self,
@@ -239,9 +287,8 @@ impl Engine {
             let on: Vec<&JailConfig> =
                 self.config.enabled().filter(|jail| jail.logpath.contains(pattern)).collect();
             let look_back = on.iter().map(|jail| jail.settings.findtime).max().unwrap_or_default();
-            let Some(zone) = on.first().map(|jail| jail.timezone) else { continue };
-            let dates = FilterSet::new(Vec::new(), context(zone, &self.config));
-            let line_date = Arc::new(move |line: &[u8]| dates.time_of(line, now));
+            let Some(first) = on.first() else { continue };
+            let line_date = self.line_date(first, now);
             let start = crate::source::Start { now, stored, look_back, line_date };
             self.tailer.add(pattern, &start);
         }

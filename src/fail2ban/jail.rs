@@ -127,6 +127,7 @@ impl Jail {
             datepattern: self.date_pattern.clone(),
             usedns: self.use_dns.clone(),
             logtimezone: self.log_timezone.clone(),
+            logencoding: self.log_encoding.clone(),
         }
     }
 

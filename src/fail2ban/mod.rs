@@ -4,10 +4,13 @@
 //! ```text
 //! files --Config--> interpolate --text--> tags --text--> jail --Import--> banctl import, config (to run it)
 //! ```
+//! [`matcher`] runs such a jail's filter, [`set`] all filters of one log in one pass.
+//! [`matcher`] runs the filters of such a jail, [`set`] all those of one log at once.
 
 pub mod database;
 pub mod definition;
 pub mod effect;
+pub mod encoding;
 pub mod files;
 pub mod ini;
 pub mod interpolate;
@@ -18,9 +21,11 @@ pub mod matcher;
 pub mod native;
 pub mod note;
 pub mod options;
+pub mod prefilter;
 pub mod reader;
 pub mod remarks;
 pub mod section;
+pub mod set;
 pub mod tags;
 pub mod time;
 

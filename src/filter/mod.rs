@@ -64,6 +64,21 @@ pub struct Attempt<'a> {
     pub filter: usize,
     /// Index of the pattern in its filter, failregexes first.
     pub pattern: usize,
+    /// What a filter of fail2ban finds beside that.
+    pub beside: Beside<'a>,
+}
+
+/// What only a filter of fail2ban finds; empty for a native one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// The log named a network: counted and banned is the one of this length around `host`.
+    pub prefix: Option<u8>,
+    /// A host name where the address should be; `host` is `None` then.
+    pub name: Option<&'a str>,
+    /// Named groups that held a text.
+    pub fields: &'a [(&'a str, &'a str)],
+    /// The lines that make the failure, oldest first.
+    pub lines: &'a [&'a str],
 }
 
 /// A filter in one mode: how its lines are built, and the patterns for their messages.

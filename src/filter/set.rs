@@ -11,7 +11,7 @@ use super::peer::{self, TrustedProxies};
 use super::prefilter::Prefilter;
 use super::session::{FilterState, Said};
 use super::timestamp::{self, Date, Resolver};
-use super::{Attempt, Filter, Outcome};
+use super::{Attempt, Beside, Filter, Outcome};
 use crate::addr::Host;
 use crate::time::Timestamp;
 
@@ -288,6 +288,7 @@ impl Scan<'_, '_> {
             line_index: line.index,
             filter: filter_index,
             pattern: number,
+            beside: Beside::default(),
         });
         true
     }

@@ -186,7 +186,11 @@ impl Jails {
         if self.is_too_old(now, jail, at) {
             return Seen::TooOld;
         }
-        let key = Key { jail, net: self.jail(jail).settings.key_of(host) };
+        let net = match attempt.beside.prefix {
+            Some(prefix) => Net::of(host, prefix),
+            None => self.jail(jail).settings.key_of(host),
+        };
+        let key = Key { jail, net };
         let mut evicted = None;
         let known_before = self.tracked.len();
         let ripe = self.tracked.push(key, at, times, (maxretry, findtime), &mut self.random, &mut evicted);

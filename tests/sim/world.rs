@@ -266,6 +266,7 @@ impl World {
                 line_index: 0,
                 filter: 0,
                 pattern: 0,
+                beside: Default::default(),
             };
             let jails = &mut self.daemon.jails;
             let jail = jails.id(self.settings[line.jail].name.as_str()).expect("it is configured");

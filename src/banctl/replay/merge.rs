@@ -51,6 +51,7 @@ impl Found {
             line_index: 0,
             filter: self.filter,
             pattern: 0,
+            beside: Default::default(),
         }
     }
 }

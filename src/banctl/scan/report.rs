@@ -368,6 +368,7 @@ mod tests {
             line_index: 0,
             filter: 0,
             pattern: 0,
+            beside: Default::default(),
         }
     }
 

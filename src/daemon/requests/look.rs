@@ -19,6 +19,7 @@ const ENDED_MAX: usize = 10_000;
 
 impl Engine {
     pub(super) fn overview(&mut self) -> Response {
+        self.note_troubles();
         let logs = self.tailer.status();
         let mut jails: Vec<JailInfo> =
             self.config.enabled().map(|jail| self.jail_info(jail.settings.name.as_str(), &logs)).collect();

@@ -5,11 +5,18 @@
 //! match back; lines of one connection are joined ([`session`]). The reader of the configuration files gives
 //! the texts with `%(…)s` and its own `<tags>` resolved; the tags of the regexes are resolved here.
 //!
+//! A [`Program`] is a compiled filter and changes no more; what it remembers of one log is a [`Memory`], what is
+//! known of that log's dates a [`CalendarState`], shared by all filters with the same `datepattern`. A [`Matcher`] is one
+//! of each.
+//!
 //! Differences to Python are kept out by [`python`]; a search that takes too many steps is counted and
 //! reported as [`Outcome::Overrun`], never taken for a line that does not match.
 
+mod calendar;
 pub mod date;
+mod literal;
 mod pattern;
+mod program;
 mod python;
 mod session;
 mod tags;
@@ -19,18 +26,13 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use crate::addr::{Host, Net};
+use crate::addr::Net;
 use crate::time::Timestamp;
 
+pub use calendar::{Calendar, CalendarState};
 pub use date::DateError;
-use date::{DateDetector, Surroundings};
 pub use pattern::{BACKTRACK_STEPS_MAX, Groups, PatternError, Value};
-use pattern::{Found, Overrun, Pattern};
-use python::Lines;
-use session::{Failure, Sessions};
-
-/// A date older than this does not serve lines that carry none. Seconds.
-const LAST_DATE_SECS: i64 = 60;
+pub use program::{Dns, Memory, Program, Required};
 
 /// What a filter consists of, all references and configuration tags resolved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -47,6 +49,8 @@ pub struct Rules {
     pub usedns: Option<String>,
     /// `logtimezone` of the jail: a fixed offset or an abbreviation.
     pub logtimezone: Option<String>,
+    /// `logencoding` of the jail; `None`: UTF-8.
+    pub logencoding: Option<String>,
 }
 
 impl Rules {
@@ -65,12 +69,13 @@ impl Rules {
             datepattern: text("datepattern"),
             usedns: text("usedns"),
             logtimezone: text("logtimezone"),
+            logencoding: text("logencoding"),
         }
     }
 }
 
 /// Which text of a filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     Prefregex,
     /// Counted from 0.
@@ -108,6 +113,11 @@ pub enum MatcherError {
     Date(#[from] DateError),
     #[error("logtimezone {0:?} is neither an offset such as +0200 nor a known abbreviation such as CET")]
     Zone(String),
+    #[error(
+        "logencoding {0:?} is not read here; these are: auto, utf-8, ascii, latin-1, iso-8859-15, cp1252; let the program \
+         write UTF-8"
+    )]
+    Encoding(String),
 }
 
 impl MatcherError {
@@ -117,12 +127,13 @@ impl MatcherError {
             MatcherError::Regex { part, .. } => part.option(),
             MatcherError::Date(_) => "datepattern",
             MatcherError::Zone(_) => "logtimezone",
+            MatcherError::Encoding(_) => "logencoding",
         }
     }
 }
 
 /// One log line: what stands before the date, the date, what stands after it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Line {
     whole: String,
     /// Without the date.
@@ -190,28 +201,12 @@ pub enum Pace {
     Journal,
 }
 
-/// A filter at work on one log.
+/// One filter at work on one log.
 pub struct Matcher {
-    prefregex: Option<Pattern>,
-    failregex: Vec<Pattern>,
-    ignoreregex: Vec<Pattern>,
-    maxlines: usize,
-    /// Host names are taken as they stand.
-    raw: bool,
-    zone: Tz,
-    offset: Option<i32>,
-    dates: DateDetector,
-    buffer: Vec<Arc<Line>>,
-    sessions: Sessions,
-    last: Option<(Timestamp, String)>,
+    program: Program,
+    calendar: CalendarState,
+    memory: Memory,
     overruns: u64,
-    notes: Vec<(Part, &'static str)>,
-}
-
-struct Matched {
-    groups: Groups,
-    lines: Vec<Arc<Line>>,
-    others: Vec<Arc<Line>>,
 }
 
 impl Matcher {
@@ -220,69 +215,14 @@ impl Matcher {
     /// # Errors
     /// The first part that fail2ban would refuse, or that neither engine takes.
     pub fn new(rules: &Rules, zone: Tz, now: Timestamp) -> Result<Matcher, MatcherError> {
-        let usedns = rules.usedns.as_deref().unwrap_or("warn").to_lowercase();
-        let names = matches!(usedns.as_str(), "yes" | "warn" | "raw");
-        let several = rules.maxlines > 1;
-        let mut notes = Vec::new();
-        let mut read = |part: Part, text: &str, lines: Lines| {
-            let (pattern, said) =
-                Pattern::new(text, lines, names).map_err(|error| MatcherError::Regex { part, error })?;
-            notes.extend(said.into_iter().map(|said| (part, said)));
-            Ok::<_, MatcherError>(pattern)
-        };
-        let whole = if several { Lines::Whole } else { Lines::One };
-        let prefregex = match rules.prefregex.as_deref().filter(|text| !text.is_empty()) {
-            Some(text) => Some(read(Part::Prefregex, text, whole)?),
-            None => None,
-        };
-        let mut failregex = Vec::with_capacity(rules.failregex.len());
-        for (number, text) in rules.failregex.iter().enumerate() {
-            let part = Part::Failregex(number);
-            let pattern = read(part, text, if several { Lines::Each } else { Lines::One })?;
-            let named = |pattern: &Pattern| {
-                ["fid", "ip4", "ip6", "dns", "mlfid"].iter().any(|n| pattern.has_group(n))
-            };
-            if !named(&pattern) && !prefregex.as_ref().is_some_and(named) {
-                return Err(MatcherError::Regex { part, error: PatternError::NoFailureId });
-            }
-            failregex.push(pattern);
-        }
-        let mut ignoreregex = Vec::with_capacity(rules.ignoreregex.len());
-        for (number, text) in rules.ignoreregex.iter().enumerate() {
-            ignoreregex.push(read(Part::Ignoreregex(number), text, whole)?);
-        }
-        let offset = match rules.logtimezone.as_deref().filter(|zone| !zone.is_empty()) {
-            Some(text) => {
-                Some(date::offset_minutes(text).ok_or_else(|| MatcherError::Zone(text.to_owned()))?)
-            }
-            None => None,
-        };
-        Ok(Matcher {
-            prefregex,
-            failregex,
-            ignoreregex,
-            maxlines: rules.maxlines.max(1),
-            raw: usedns == "raw",
-            zone,
-            offset,
-            dates: DateDetector::new(rules.datepattern.as_deref(), now)?,
-            buffer: Vec::new(),
-            sessions: Sessions::default(),
-            last: None,
-            overruns: 0,
-            notes,
-        })
+        let program = Program::new(rules, zone, now)?;
+        Ok(Matcher { calendar: program.calendar().begin(), program, memory: Memory::default(), overruns: 0 })
     }
 
     /// Host names are reported as they stand, as with `usedns = raw`.
     pub fn with_raw_names(mut self) -> Matcher {
-        self.raw = true;
+        self.program = self.program.with_raw_names();
         self
-    }
-
-    /// What was read otherwise than Python would, for the import report.
-    pub fn notes(&self) -> &[(Part, &'static str)] {
-        &self.notes
     }
 
     /// Searches given up so far. Each is a line whose judgement is not known: an alarm.
@@ -290,254 +230,20 @@ impl Matcher {
         self.overruns
     }
 
-    /// Regexes that run in linear time, and all of them.
-    pub fn linear_of(&self) -> (usize, usize) {
-        let all = || self.prefregex.iter().chain(&self.failregex).chain(&self.ignoreregex);
-        (all().filter(|pattern| pattern.is_linear()).count(), all().count())
-    }
-
     /// Judges one line, given without its newline. Bytes that are not UTF-8 are read as U+FFFD.
     pub fn line(&mut self, now: Timestamp, line: &[u8], pace: Pace) -> Outcome {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end_matches(['\r', '\n']);
-        let (line, time) = self.dated(now, text, pace);
-        self.judge(now, Arc::new(line), time)
-    }
-
-    /// Cuts the date out, and says what time the line is of.
-    fn dated(&mut self, now: Timestamp, text: &str, pace: Pace) -> (Line, Option<Timestamp>) {
-        if pace == Pace::Journal {
-            self.last = Some((now, String::new()));
-            return (Line::new("", "", text), Some(now));
-        }
-        let around = Surroundings { now, zone: self.zone, offset: self.offset };
-        let recent = |last: &Option<(Timestamp, String)>| {
-            let (time, stamp) = last.clone()?;
-            (time.micros() > now.micros() - LAST_DATE_SECS * 1_000_000).then_some((time, stamp))
+        let calendar = self.program.calendar();
+        let found = match pace {
+            Pace::Journal => None,
+            _ => calendar.find(&mut self.calendar, now, text),
         };
-        let found = self.dates.date(text, &around);
-        let (mut line, mut time) = match found {
-            Some(found) => {
-                let (start, end) = found.stamp;
-                let stamp = &text[start..end];
-                let line = Line::new(&text[..start], stamp, &text[end..]);
-                match found.time {
-                    Some(time) => {
-                        self.last = Some((time, stamp.to_owned()));
-                        (line, Some(time))
-                    }
-                    None if stamp.is_empty() => match recent(&self.last) {
-                        Some((time, stamp)) => (Line::new("", &stamp, text), Some(time)),
-                        None => (line, Some(now)),
-                    },
-                    None => (line, None),
-                }
-            }
-            None => (Line::new("", "", text), None),
-        };
-        if time.is_none()
-            && let Some((last, stamp)) = recent(&self.last)
-        {
-            (line, time) = (Line::new("", &stamp, text), Some(last));
-        }
-        if pace == Pace::Live {
-            let off = time.map(|time| (time.secs() - now.secs()).abs());
-            if off.is_none_or(|off| off > LAST_DATE_SECS) {
-                if let (Some(_), Some(last)) = (time, &mut self.last) {
-                    last.0 = now;
-                }
-                time = Some(now);
-            }
-        }
-        (line, time)
+        let (line, time) = calendar.dated(&mut self.calendar, now, text, found, pace);
+        let overruns = &mut self.overruns;
+        let mut alarm = |_| *overruns += 1;
+        self.program.judge(&mut self.memory, now, Arc::new(line), time, &|_| true, &mut alarm)
     }
-
-    fn judge(&mut self, now: Timestamp, line: Arc<Line>, time: Option<Timestamp>) -> Outcome {
-        if self.maxlines > 1 {
-            self.buffer.push(line);
-            let over = self.buffer.len().saturating_sub(self.maxlines);
-            self.buffer.drain(..over);
-        } else {
-            self.buffer = vec![line];
-        }
-        let original = self.buffer.clone();
-        let mut text = joined(&original);
-        let mut overran = false;
-
-        let few = !self.ignoreregex.is_empty() && self.ignoreregex.len() + 2 < self.failregex.len();
-        if few && self.ignores(&text) {
-            return Outcome::Ignored;
-        }
-        let mut before = Groups::default();
-        if let Some(pattern) = &self.prefregex {
-            match pattern.search(&text) {
-                Ok(Some(found)) => before = found.groups,
-                Ok(None) => return Outcome::NoMatch,
-                Err(Overrun) => {
-                    self.overruns += 1;
-                    return Outcome::Overrun;
-                }
-            }
-            let content = before.remove("content");
-            if let Some(content) = content.as_ref().and_then(Value::text).filter(|text| !text.is_empty()) {
-                self.buffer = vec![Arc::new(Line::new("", "", content))];
-                text = joined(&self.buffer);
-            }
-        }
-        for number in 0..self.failregex.len() {
-            let found = match self.failregex[number].search(&text) {
-                Ok(Some(found)) => found,
-                Ok(None) => continue,
-                Err(Overrun) => {
-                    self.overruns += 1;
-                    overran = true;
-                    continue;
-                }
-            };
-            let found = cover(found, &text, &original);
-            if !self.ignoreregex.is_empty() {
-                let ignored = match self.maxlines {
-                    1 => self.ignores(&text),
-                    _ => self.ignores(&joined(&found.lines)),
-                };
-                if ignored {
-                    self.buffer = found.others;
-                    return Outcome::Ignored;
-                }
-            }
-            self.buffer = found.others;
-            let mut groups = before;
-            groups.update(&found.groups, true);
-            return self.failure(now, number, groups, &found.lines, time);
-        }
-        if overran { Outcome::Overrun } else { Outcome::NoMatch }
-    }
-
-    fn ignores(&mut self, text: &str) -> bool {
-        for pattern in &self.ignoreregex {
-            match pattern.search(text) {
-                Ok(Some(_)) => return true,
-                Ok(None) => {}
-                Err(Overrun) => self.overruns += 1,
-            }
-        }
-        false
-    }
-
-    /// Joins the match with its connection, and finds out who it was.
-    fn failure(
-        &mut self,
-        now: Timestamp,
-        regex: usize,
-        groups: Groups,
-        lines: &[Arc<Line>],
-        time: Option<Timestamp>,
-    ) -> Outcome {
-        let session = groups.text("mlfid").map(str::to_owned);
-        let mut failure = match &session {
-            Some(id) => self.sessions.merge(id, groups, lines, now),
-            None => Failure { groups, matches: lines.to_vec(), ..Failure::default() },
-        };
-        if let (Some(id), true) = (&session, failure.groups.is_true("nofail")) {
-            self.sessions.keep(id, &failure);
-            return Outcome::NoFailure;
-        }
-        let id = self.identify(&mut failure);
-        if id.is_none() {
-            failure.pending = true;
-        }
-        if let Some(session) = &session {
-            self.sessions.keep(session, &failure);
-        }
-        match id {
-            Some(id) => {
-                let hit = Hit { id, time, regex, groups: failure.groups, lines: failure.matches };
-                Outcome::Failure(Box::new(hit))
-            }
-            None => Outcome::NoFailure,
-        }
-    }
-
-    /// `<F-ID>` first, then an address, then a host name.
-    fn identify(&self, failure: &mut Failure) -> Option<FailureId> {
-        let groups = &mut failure.groups;
-        let fid = groups.get("fid").cloned();
-        let address = groups.text("ip4").or_else(|| groups.text("ip6")).map(str::to_owned);
-        let name = groups.text("dns").map(str::to_owned);
-        let prefix = groups.text("cidr").and_then(|text| text.parse::<u32>().ok());
-        let who = address.clone().or(name);
-        match (fid, who) {
-            (Some(fid), Some(who)) if fid.text() != Some(&who) && (address.is_some() || self.raw) => {
-                groups.set("ip", Some(Value::Text(who)));
-                Some(free_id(fid, self.raw))
-            }
-            (_, Some(who)) if address.is_some() => Some(address_id(who, prefix)),
-            (_, Some(name)) => Some(FailureId::Name(name)),
-            (Some(fid), None) => Some(free_id(fid, self.raw)),
-            (None, None) => None,
-        }
-    }
-}
-
-/// An address in the form `inet_pton` takes: `192.030.0.6` could be octal, and is none.
-fn strict(text: &str) -> Option<Host> {
-    text.parse().ok().map(Host::new)
-}
-
-fn address_id(text: String, prefix: Option<u32>) -> FailureId {
-    match strict(&text) {
-        Some(host) => {
-            let longest = host.prefix_max();
-            let prefix = prefix.map_or(longest, |prefix| prefix.min(u32::from(longest)) as u8);
-            FailureId::Net(Net::of(host, prefix))
-        }
-        None => FailureId::Text(text),
-    }
-}
-
-fn free_id(id: Value, raw: bool) -> FailureId {
-    match id {
-        Value::Tuple(parts) => FailureId::Tuple(parts),
-        Value::Text(text) => match strict(&text).filter(|_| !raw) {
-            Some(host) => FailureId::Net(Net::host(host)),
-            None => FailureId::Text(text),
-        },
-    }
-}
-
-/// The text that the regexes see: every line without its date, each with its newline.
-fn joined(lines: &[Arc<Line>]) -> String {
-    let mut text = String::with_capacity(lines.iter().map(|line| line.rest.len() + 1).sum());
-    for line in lines {
-        text.push_str(&line.rest);
-        text.push('\n');
-    }
-    text
-}
-
-/// Which of the buffered lines a match covers, and which stay in the buffer. Lines passed over by
-/// `<SKIPLINES>` stay.
-fn cover(found: Found, text: &str, original: &[Arc<Line>]) -> Matched {
-    let Found { start, end, groups, skipped } = found;
-    if original.len() <= 1 {
-        return Matched { groups, lines: original.to_vec(), others: Vec::new() };
-    }
-    let bytes = text.as_bytes();
-    let first = memchr::memrchr(b'\n', &bytes[..(start + 1).min(bytes.len())]).map_or(0, |at| at + 1);
-    let from = end.saturating_sub(1).min(bytes.len());
-    let last = memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |at| from + at + 1);
-    let count = |to: usize| memchr::memchr_iter(b'\n', &bytes[..to]).count().min(original.len());
-    let (first, last) = (count(first), count(last));
-    let mut lines = original[first..last.max(first)].to_vec();
-    let mut others = original[..first].to_vec();
-    let mut from = 0;
-    for skipped in skipped {
-        let Some(at) = lines[from..].iter().position(|line| line.rest == skipped) else { continue };
-        others.push(lines.remove(from + at));
-        from += at;
-    }
-    others.extend_from_slice(&original[last.max(first)..]);
-    Matched { groups, lines, others }
 }
 
 #[cfg(test)]

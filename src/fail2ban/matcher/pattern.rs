@@ -1,5 +1,7 @@
 //! One regex of a filter, compiled, and what its groups held.
 
+use serde::{Deserialize, Serialize};
+
 use super::python::{self, Lines, SyntaxError, Target};
 use super::tags;
 
@@ -28,7 +30,7 @@ pub enum PatternError {
 pub struct Overrun;
 
 /// What a group held: a text, or several that `<F-TUPLE_…>` joined.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Value {
     Text(String),
     Tuple(Vec<Option<String>>),
@@ -49,7 +51,7 @@ impl Value {
 }
 
 /// Named groups and what they held; a group that took no part in the match is there without a value.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Groups(Vec<(String, Option<Value>)>);
 
 impl Groups {
@@ -89,6 +91,15 @@ impl Groups {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// About what it takes in memory. Bytes.
+    pub fn bytes(&self) -> usize {
+        let value = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            Value::Tuple(parts) => parts.iter().flatten().map(|part| part.len() + 24).sum(),
+        };
+        self.0.iter().map(|(name, held)| name.len() + 64 + held.as_ref().map_or(0, value)).sum()
     }
 
     /// Groups that held something.
@@ -156,6 +167,11 @@ impl Pattern {
 
     pub fn has_group(&self, name: &str) -> bool {
         self.names.iter().any(|(n, _)| n == name)
+    }
+
+    /// The engine, for a look at what it was compiled from.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Whether it runs in time linear in the line.

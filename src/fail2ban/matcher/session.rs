@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Line;
 use super::pattern::{Groups, Value};
 use crate::time::Timestamp;
@@ -17,9 +19,10 @@ pub const SESSION_SECS: i64 = 300;
 /// Users and lines kept of one connection; a client can write as many as it likes.
 const USERS_MAX: usize = 8;
 const LINES_MAX: usize = 1000;
+const LINES_BYTES_MAX: usize = 64 * 1024;
 
 /// What is known of a failure, or of a connection on the way to one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Failure {
     pub groups: Groups,
     /// Distinct users tried on the connection.
@@ -42,21 +45,58 @@ impl Failure {
 }
 
 fn append(lines: &mut Vec<Arc<Line>>, more: impl IntoIterator<Item = Arc<Line>>) {
-    let room = LINES_MAX.saturating_sub(lines.len());
-    lines.extend(more.into_iter().take(room));
+    let mut bytes = bytes_of(lines);
+    for line in more {
+        bytes += line.whole.len();
+        if lines.len() >= LINES_MAX || bytes > LINES_BYTES_MAX {
+            return;
+        }
+        lines.push(line);
+    }
 }
 
+fn bytes_of(lines: &[Arc<Line>]) -> usize {
+    lines.iter().map(|line| line.whole.len()).sum()
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct Session {
     id: String,
     until: Timestamp,
     failure: Failure,
 }
 
+impl Session {
+    /// About what it takes when it is stored: lines twice, with and without their dates.
+    fn bytes(&self) -> usize {
+        let Failure { groups, users, matches, nofail_matches, .. } = &self.failure;
+        let users: usize = users.iter().map(String::len).sum();
+        64 + self.id.len() + groups.bytes() + users + 2 * (bytes_of(matches) + bytes_of(nofail_matches))
+    }
+}
+
 /// The remembered connections, oldest first.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Sessions(Vec<Session>);
 
 impl Sessions {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets the oldest until the rest takes no more than about `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        let mut left = bytes;
+        let fit = self.0.iter().rev().take_while(|session| {
+            let size = session.bytes();
+            let fits = size <= left;
+            left = left.saturating_sub(size);
+            fits
+        });
+        let kept = fit.count();
+        self.0.drain(..self.0.len() - kept);
+    }
+
     fn take(&mut self, id: &str, now: Timestamp) -> Option<Failure> {
         let at = self.0.iter().position(|session| session.id == id)?;
         if self.0[at].until <= now {

@@ -128,5 +128,6 @@ fn failure(from: &str, time: Option<Timestamp>) -> Attempt<'static> {
         line_index: 0,
         filter: 0,
         pattern: 0,
+        beside: Default::default(),
     }
 }

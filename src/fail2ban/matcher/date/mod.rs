@@ -8,11 +8,13 @@ mod strptime;
 mod template;
 mod zones;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Timestamp;
 
 pub use strptime::Surroundings;
-pub use template::DateError;
-use template::{DateMatch, LINE_BEGIN, Template};
+pub use template::{DateError, DateMatch};
+use template::{LINE_BEGIN, Template};
 pub use zones::offset_minutes;
 
 /// Stamps looked for when no `datepattern` is set, in this order.
@@ -57,9 +59,11 @@ const LINE_BEGIN_WEIGHT: f64 = 100.0;
 const UNUSED_SECS: i64 = 300;
 const FAR: usize = usize::MAX;
 
-#[derive(Debug)]
+/// One template's record on a log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
-    template: Template,
+    /// Its number in [`Dates`].
+    template: usize,
     hits: u64,
     last_used: Timestamp,
     /// Where it matched last. Bytes from the line's begin.
@@ -69,35 +73,48 @@ struct Entry {
 }
 
 impl Entry {
-    fn weight(&self) -> f64 {
-        self.hits as f64 * self.template.weight / (self.distance.max(1) as f64)
+    fn weight(&self, dates: &Dates) -> f64 {
+        self.hits as f64 * self.template(dates).weight / (self.distance.max(1) as f64)
     }
 
-    fn find(&mut self, line: &str, start: usize, end: usize) -> Option<DateMatch> {
-        let found = self.template.find(line, start, end);
+    fn template<'d>(&self, dates: &'d Dates) -> &'d Template {
+        &dates.templates[self.template]
+    }
+
+    fn find(&mut self, dates: &Dates, line: &str, start: usize, end: usize) -> Option<DateMatch> {
+        let found = self.template(dates).find(line, start, end);
         self.matches += u64::from(found.is_some());
-        found
+        found.map(|found| found.of_template(self.template))
+    }
+
+    /// The same where the place is known from the line before: without the groups, if that will do.
+    fn find_again(&mut self, dates: &Dates, line: &str, start: usize, end: usize) -> Option<DateMatch> {
+        match self.template(dates).find_bounds(line, start, end) {
+            Some(found) => {
+                self.matches += u64::from(found.is_some());
+                found.map(|found| found.of_template(self.template))
+            }
+            None => self.find(dates, line, start, end),
+        }
     }
 }
 
-/// The date a line carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dated {
-    /// The part to cut out of the line; may be empty.
-    pub stamp: (usize, usize),
-    /// `None`: the stamp is empty or is no date.
-    pub time: Option<Timestamp>,
+/// The templates of one `datepattern`, compiled.
+#[derive(Debug)]
+pub struct Dates {
+    templates: Vec<Template>,
 }
 
-/// Finds dates, and remembers where it found them.
-#[derive(Debug)]
-pub struct DateDetector {
+/// Where one log's dates were found so far.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DateState {
+    /// In the order in which they are tried.
     entries: Vec<Entry>,
     last: Option<Last>,
     first_unused: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Last {
     index: usize,
     start: usize,
@@ -116,83 +133,97 @@ fn char_at(line: &str, at: usize) -> Option<char> {
     line.get(at..)?.chars().next()
 }
 
-impl DateDetector {
+impl Dates {
     /// `datepattern` as a filter has it, one pattern a line; `None`: the default ones.
     ///
     /// `now`: the years that `%ExY` takes reach to three years after it.
-    pub fn new(datepattern: Option<&str>, now: Timestamp) -> Result<DateDetector, DateError> {
+    pub fn new(datepattern: Option<&str>, now: Timestamp) -> Result<Dates, DateError> {
         let year = 1970 + now.secs() / 31_556_952;
         let decade_max = ((year + 3 - 2000) / 10).clamp(2, 9) as u8;
-        let mut detector = DateDetector { entries: Vec::new(), last: None, first_unused: 0 };
+        let mut dates = Dates { templates: Vec::new() };
         for pattern in datepattern.unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty())
         {
             let key = if pattern.contains('%') { pattern.to_owned() } else { pattern.to_uppercase() };
             match key.as_str() {
                 LINE_BEGIN => {
                     for template in defaults(decade_max)?.into_iter().filter(|template| template.line_begin) {
-                        detector.add(template);
+                        dates.add(template);
                     }
                 }
                 // fail2ban adds nothing here: alone it means the defaults, beside others nothing.
                 "{DEFAULT}" => {}
-                "{NONE}" => detector.add(Template::new("{UNB}^", decade_max)?),
+                "{NONE}" => dates.add(Template::new("{UNB}^", decade_max)?),
                 key if key.contains("{DATE}") => {
                     for default in DEFAULTS {
                         let pattern = replace_date(pattern, &template::unbound(default));
-                        detector.add(Template::new(&pattern, decade_max)?);
+                        dates.add(Template::new(&pattern, decade_max)?);
                     }
                 }
-                _ => detector.add(Template::new(pattern, decade_max)?),
+                _ => dates.add(Template::new(pattern, decade_max)?),
             }
         }
-        if detector.entries.is_empty() {
+        if dates.templates.is_empty() {
             for template in defaults(decade_max)? {
-                detector.add(template);
+                dates.add(template);
             }
         }
-        Ok(detector)
+        Ok(dates)
     }
 
     fn add(&mut self, template: Template) {
-        if self.entries.iter().any(|entry| entry.template.name == template.name) {
-            return;
+        if !self.templates.iter().any(|known| known.name == template.name) {
+            self.templates.push(template);
         }
-        self.entries.push(Entry {
+    }
+
+    /// The moment that a match in `line` means; `None` if it means none.
+    pub fn moment(&self, line: &str, found: &DateMatch, around: &Surroundings) -> Option<Timestamp> {
+        self.templates[found.template].moment(line, found, around)
+    }
+}
+
+impl DateState {
+    pub fn new(dates: &Dates) -> DateState {
+        let entry = |template| Entry {
             template,
             hits: 0,
             last_used: Timestamp::default(),
             distance: FAR,
             matches: 0,
-        });
+        };
+        DateState { entries: (0..dates.templates.len()).map(entry).collect(), last: None, first_unused: 0 }
+    }
+
+    /// Whether every number in here stands for something: a stored state may be of older patterns.
+    pub fn fits(&self, dates: &Dates) -> bool {
+        let count = dates.templates.len();
+        let mut seen = vec![false; count];
+        self.entries.len() == count
+            && self
+                .entries
+                .iter()
+                .all(|entry| seen.get_mut(entry.template).is_some_and(|seen| !std::mem::replace(seen, true)))
+            && self.first_unused <= count
+            && self.last.is_none_or(|last| last.index < count && last.start <= last.end)
     }
 
     /// The date of `line`; `None` if no template finds one.
-    pub fn date(&mut self, line: &str, around: &Surroundings) -> Option<Dated> {
-        let (found, index) = self.find(line, around.now)?;
-        let time = match found.stamp {
-            (start, end) if start == end => None,
-            _ => self.entries[index].template.moment(line, &found, around),
-        };
-        Some(Dated { stamp: found.stamp, time })
-    }
-
-    /// The match that counts, and the index of its template after reordering.
-    fn find(&mut self, line: &str, now: Timestamp) -> Option<(DateMatch, usize)> {
+    pub fn find(&mut self, dates: &Dates, line: &str, now: Timestamp) -> Option<DateMatch> {
         let mut winner = None;
         let mut best: Option<(DateMatch, usize)> = None;
         let mut tried = FAR;
         if let Some(last) = self.last {
             let single = self.entries.len() == 1;
             let entry = &mut self.entries[last.index];
-            let anchored = entry.template.anchored;
+            let anchored = entry.template(dates).anchored;
             let found = if anchored {
                 tried = last.index;
-                entry.find(line, 0, line.len())
+                entry.find_again(dates, line, 0, line.len())
             } else if last.same_bounds(line) {
-                entry.find(line, last.start, last.end)
+                entry.find_again(dates, line, last.start, last.end)
             } else {
                 tried = last.index;
-                entry.find(line, 0, line.len())
+                entry.find_again(dates, line, 0, line.len())
             };
             match found {
                 Some(found) if single || anchored || (found.start == last.start && found.end == last.end) => {
@@ -203,7 +234,7 @@ impl DateDetector {
             }
         }
         if winner.is_none() {
-            winner = self.search(line, tried, &mut best);
+            winner = self.search(dates, line, tried, &mut best);
         }
         let (found, index) = winner.or(best)?;
         let entry = &mut self.entries[index];
@@ -214,7 +245,7 @@ impl DateDetector {
             self.first_unused += 1;
         }
         let moves = index != 0 && self.last.is_none_or(|last| last.index != index);
-        let index = if moves { self.reorder(index) } else { index };
+        let index = if moves { self.reorder(dates, index) } else { index };
         self.last = Some(Last {
             index,
             start: found.start,
@@ -224,11 +255,12 @@ impl DateDetector {
             before_end: char_before(line, found.end),
             at_end: char_at(line, found.end),
         });
-        Some((found, index))
+        Some(found)
     }
 
     fn search(
         &mut self,
+        dates: &Dates,
         line: &str,
         tried: usize,
         best: &mut Option<(DateMatch, usize)>,
@@ -236,11 +268,11 @@ impl DateDetector {
         let last_start = self.last.map_or(1, |last| last.start);
         let count = self.entries.len();
         for index in (0..count).filter(|&index| index != tried) {
-            let Some(found) = self.entries[index].find(line, 0, line.len()) else { continue };
+            let Some(found) = self.entries[index].find(dates, line, 0, line.len()) else { continue };
             let entry = &self.entries[index];
             let next_unused = index + 1 < count && self.entries[index + 1].matches == 0;
             let settled = index + 1 >= count
-                || entry.template.anchored
+                || entry.template(dates).anchored
                 || (found.start == 0 && entry.hits > 0 && next_unused);
             if !settled && (found.start > entry.distance || found.start > last_start) {
                 // Perhaps it stands in the body of the message: keep the leftmost, and look on.
@@ -255,11 +287,11 @@ impl DateDetector {
     }
 
     /// Moves a template that is hit more towards the front; its new index.
-    fn reorder(&mut self, index: usize) -> usize {
+    fn reorder(&mut self, dates: &Dates, index: usize) -> usize {
         let (weight, used) =
-            (self.entries[index].weight(), self.entries[index].last_used.secs() - UNUSED_SECS);
+            (self.entries[index].weight(dates), self.entries[index].last_used.secs() - UNUSED_SECS);
         let movable = |to: usize, entries: &[Entry]| {
-            weight > entries[to].weight() || used > entries[to].last_used.secs()
+            weight > entries[to].weight(dates) || used > entries[to].last_used.secs()
         };
         let mut to = if self.first_unused < index { self.first_unused } else { index / 2 };
         if !movable(to, &self.entries) {
@@ -329,10 +361,13 @@ mod tests {
     }
 
     fn dates(datepattern: Option<&str>, lines: &[&str]) -> Vec<Option<(String, Option<i64>)>> {
-        let mut detector = DateDetector::new(datepattern, around().now).expect("reads");
+        let dates = Dates::new(datepattern, around().now).expect("reads");
+        let mut state = DateState::new(&dates);
         let mut one = |line: &&str| {
-            let found = detector.date(line, &around())?;
-            Some((line[found.stamp.0..found.stamp.1].to_owned(), found.time.map(Timestamp::secs)))
+            let found = state.find(&dates, line, around().now)?;
+            let (start, end) = found.stamp;
+            let time = if start < end { dates.moment(line, &found, &around()) } else { None };
+            Some((line[start..end].to_owned(), time.map(Timestamp::secs)))
         };
         lines.iter().map(&mut one).collect()
     }

@@ -49,6 +49,9 @@ pub struct Template {
     pub line_begin: bool,
     /// Bound to the begin or the end of the line.
     pub anchored: bool,
+    /// What is cut out is the whole match, but for up to two signs at the line's begin if `may_skip`.
+    whole: bool,
+    may_skip: bool,
     reading: Reading,
     engine: Engine,
 }
@@ -56,11 +59,22 @@ pub struct Template {
 /// Where in the line a template matched.
 #[derive(Debug, Clone)]
 pub struct DateMatch {
+    /// The template's number in its [`Dates`](super::Dates).
+    pub template: usize,
     pub start: usize,
     pub end: usize,
     /// The part that is cut out of the line.
     pub stamp: (usize, usize),
-    spans: Spans,
+    /// What was searched.
+    within: (usize, usize),
+    /// `None`: not asked for yet.
+    spans: Option<Spans>,
+}
+
+impl DateMatch {
+    pub(super) fn of_template(self, template: usize) -> DateMatch {
+        DateMatch { template, ..self }
+    }
 }
 
 fn helper(pattern: &str) -> fancy_regex::Regex {
@@ -158,7 +172,8 @@ impl Template {
         }
         let bound_begin = begin != Begin::Free && !found(&BOUND_BEGIN, &regex);
         let bound_end = word_end && !found(&BOUND_END, &regex);
-        if !found(&GROUPED, &regex) {
+        let whole = !found(&GROUPED, &regex);
+        if whole {
             regex = WRAP.replace(&regex, "${1}(${2})${3}").into_owned();
         }
         let line_begin = bound_begin && begin == Begin::Line || !bound_begin && found(&AT_LINE_BEGIN, &regex);
@@ -198,6 +213,8 @@ impl Template {
             weight: 1.0,
             line_begin,
             anchored: line_begin || line_end,
+            whole,
+            may_skip: bound_begin && begin == Begin::Line,
             reading,
             engine,
         })
@@ -205,6 +222,7 @@ impl Template {
 
     /// The leftmost stamp of `line` that begins at byte `start` or later and ends before byte `end`.
     pub fn find(&self, line: &str, start: usize, end: usize) -> Option<DateMatch> {
+        let within = (start, end);
         let spans = self.engine.spans(&line[..end], start).ok().flatten()?;
         let (start, end) = spans[0].expect("group 0 is the match");
         let stamp = spans.get(1).copied().flatten().unwrap_or((start, start));
@@ -214,13 +232,37 @@ impl Template {
         } else {
             start
         };
-        Some(DateMatch { start, end, stamp, spans })
+        Some(DateMatch { template: 0, start, end, stamp, within, spans: Some(spans) })
+    }
+
+    /// As [`Template::find`], but the groups are left for [`Template::moment`] to look up: most lines are only dated
+    /// and never asked. `None`: this template or line needs the groups to say what the stamp is.
+    pub fn find_bounds(&self, line: &str, start: usize, end: usize) -> Option<Option<DateMatch>> {
+        let Engine::Linear(regex) = &self.engine else { return None };
+        if !self.whole || matches!(self.reading, Reading::Epoch { .. }) {
+            return None;
+        }
+        let Some(found) = regex.find_at(&line[..end], start) else { return Some(None) };
+        let stamp = (found.start(), found.end());
+        let word = |c: char| c == '_' || c.is_alphanumeric();
+        if self.may_skip && !line[stamp.0..].starts_with(word) {
+            return None;
+        }
+        let (within, spans) = ((start, end), None);
+        Some(Some(DateMatch { template: 0, start: stamp.0, end: stamp.1, stamp, within, spans }))
     }
 
     /// The moment that a match means; `None` if it means none, such as the 30th of February.
     pub fn moment(&self, line: &str, at: &DateMatch, around: &Surroundings) -> Option<Timestamp> {
-        let text =
-            |group: usize| at.spans.get(group).copied().flatten().map(|(start, end)| &line[start..end]);
+        let again;
+        let spans = match &at.spans {
+            Some(spans) => spans,
+            None => {
+                again = self.find(line, at.within.0, at.within.1)?.spans?;
+                &again
+            }
+        };
+        let text = |group: usize| spans.get(group).copied().flatten().map(|(start, end)| &line[start..end]);
         match &self.reading {
             Reading::Fields(names) => {
                 let field = |wanted: &str| {
