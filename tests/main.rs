@@ -12,6 +12,7 @@ mod footprint;
 mod guard;
 mod hostile;
 mod lint;
+mod recidive;
 mod rig;
 mod scan;
 mod sim;

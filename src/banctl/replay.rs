@@ -142,7 +142,8 @@ impl Replay {
     fn new(config: &Config, zone: Option<Tz>) -> Result<Replay, Failure> {
         let mut chosen: Vec<&JailConfig> = config.enabled().collect();
         if chosen.is_empty() {
-            chosen = config.jails.iter().collect();
+            // What the lines alone lead to: bans of bans are asked for by name.
+            chosen = config.jails.iter().filter(|jail| jail.settings.recidive.is_none()).collect();
         }
         let settings = chosen.iter().map(|jail| jail.settings.clone()).collect();
         // Any seed does: only rndtime and eviction hang on it, and a replay must come out the same each time.
@@ -159,6 +160,9 @@ impl Replay {
         for jail in chosen {
             let Some(id) = jails.id(jail.settings.name.as_str()) else { continue };
             closes[usize::from(id.0)] = Services::of_ports(&jail.rules.ports);
+            if jail.settings.recidive.is_some() {
+                continue;
+            }
             let filter = load(config, jail)?;
             let zone = zone.unwrap_or(jail.timezone);
             let group = filters.iter().position(|group| group.zone == zone).unwrap_or_else(|| {

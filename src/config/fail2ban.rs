@@ -91,9 +91,18 @@ impl Maker<'_> {
             self.wrong("enabled", text);
             return None;
         };
-        let settings = self.settings(name.clone());
+        let mut settings = self.settings(name.clone());
         let rules = self.rules(name);
-        let logpath = self.logpath();
+        let mut logpath = self.logpath();
+        let mut backend = if self.jail.reads_journal() { Backend::Journal } else { Backend::File };
+        if let Some(except) = self.jail.counts_bans_except() {
+            settings.recidive = Some(JailName::new(except).unwrap_or_else(|| settings.name.clone()));
+            // Nothing is read for it: not fail2ban's log either, where the same bans may stand.
+            logpath.clear();
+            backend = Backend::File;
+            let text = "this jail counts the bans that portero's other jails make, and reads no log for it";
+            self.note(Kind::Hint, "filter", text);
+        }
         if !self.errors.is_empty() {
             return None;
         }
@@ -105,7 +114,7 @@ impl Maker<'_> {
             rules,
             filter: self.jail.filter_spec(),
             logpath,
-            backend: if self.jail.reads_journal() { Backend::Journal } else { Backend::File },
+            backend,
             timezone,
             file,
             shipped: false,

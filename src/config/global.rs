@@ -272,7 +272,11 @@ fn one_jail(
     let mut jail = resolve(jail_name, &fields, &whole, around).map_err(faults)?;
     jail.enabled = switched;
     jail.shipped = raw.shipped;
-    if switched && let Some((_, value)) = fields.get("filter") {
+    let counts_lines = jail.settings.recidive.is_none();
+    if switched
+        && counts_lines
+        && let Some((_, value)) = fields.get("filter")
+    {
         config.filters.check(&jail.filter, value).map_err(|error| faults(vec![error]))?;
     }
     Ok(jail)

@@ -39,6 +39,9 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What a jail names as its filter that counts bans and not lines.
+const RECIDIVE: &str = "recidive";
+
 /// What a jail inherits beside `[defaults]`.
 pub(super) struct Surroundings {
     pub timezone: Tz,
@@ -58,18 +61,27 @@ pub(super) fn resolve(
     let logpath = read.get("logpath", log_paths);
     let backend = read.get("backend", backend).unwrap_or(Backend::Auto);
     let timezone = read.get("timezone", |value| zone::of_value(value, "timezone"));
-    let settings = settings(name.clone(), &mut read);
+    let mut settings = settings(name.clone(), &mut read);
     let rules = rules(name.clone(), &settings, &mut read);
     let mut errors = read.errors;
-    for (key, missing) in
-        [("filter", !fields.contains_key("filter")), ("logpath", !fields.contains_key("logpath"))]
-    {
+    let recidive = filter.as_deref() == Some(RECIDIVE);
+    if recidive {
+        settings.recidive = Some(settings.name.clone());
+        if let Some(value) = fields.get("logpath").map(|(_, value)| value) {
+            errors.push(value.error("filter \"recidive\" counts portero's own bans and takes no logpath"));
+        }
+    }
+    for (key, missing) in [
+        ("filter", !fields.contains_key("filter")),
+        ("logpath", !fields.contains_key("logpath") && !recidive),
+    ] {
         if missing {
             errors.push(whole.error_in_whole(format!(
                 "jail {name} has no {key}; to change single keys of a shipped jail put them into jails/{name}.d/NAME.toml"
             )));
         }
     }
+    let logpath = logpath.or_else(|| recidive.then(Vec::new));
     let (Some(filter), Some(logpath), true) = (filter, logpath, errors.is_empty()) else {
         return Err(errors);
     };

@@ -147,7 +147,7 @@ pub struct JailConfig {
     pub rules: JailRules,
     /// `postfix-sasl`, or `sshd[mode=aggressive]`.
     pub filter: String,
-    /// Paths and globs; empty only in a jail of fail2ban.
+    /// Paths and globs; empty only in a jail of fail2ban, or one that counts bans.
     pub logpath: Vec<String>,
     pub backend: Backend,
     /// Of log times without a zone: the jail's, else the global one.

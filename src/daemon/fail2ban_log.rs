@@ -1,6 +1,7 @@
 //! fail2ban.log, written for the programs that read it. A thread of its own writes: a full or slow disk keeps no ban
 //! waiting. What finds no room in the queue is left out and counted.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -14,7 +15,7 @@ use chrono_tz::Tz;
 use crate::addr::Net;
 use crate::fail2ban::log::{Event, write_line};
 use crate::filter::Attempt;
-use crate::jail::{Ban, JailSettings, Origin, Seen};
+use crate::jail::{Ban, JailName, JailSettings, Origin, Seen};
 use crate::text::io_reason;
 use crate::time::{Span, Timestamp, system_zone};
 
@@ -33,6 +34,8 @@ pub struct Fail2banLog {
     zone: Tz,
     pid: u32,
     gathered: String,
+    /// Bans to come that are no new ones.
+    left_out: HashSet<(JailName, Net)>,
 }
 
 struct Writer {
@@ -59,6 +62,7 @@ impl Fail2banLog {
             zone: system_zone(),
             pid: std::process::id(),
             gathered: String::new(),
+            left_out: HashSet::new(),
         };
         log.configure(path);
         log
@@ -87,9 +91,17 @@ impl Fail2banLog {
         }
     }
 
+    /// The ban of `target` that comes next only takes the place of one: no new one, to fail2ban.
+    pub fn leave_out(&mut self, jail: JailName, target: Net) {
+        self.left_out.insert((jail, target));
+    }
+
     /// A new ban, or one that stood before.
     pub fn ban(&mut self, now: Timestamp, ban: &Ban, jail: Option<&JailSettings>) {
         let name = ban.jail.as_str();
+        if !self.left_out.is_empty() && self.left_out.remove(&(ban.jail.clone(), ban.target)) {
+            return;
+        }
         if matches!(ban.origin, Origin::Import | Origin::Kernel) {
             return self.write(now, name, ban.target, Event::RestoreBan);
         }

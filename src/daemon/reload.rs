@@ -55,7 +55,8 @@ pub fn load(setup: &Setup) -> Result<(Loaded, Filters), Fatal> {
     let mut loaded = setup.load()?;
     let mut filters = Filters::new();
     let library = FilterLibrary::of_folder(super::folder_of(&setup.config));
-    for jail in loaded.config.jails.iter_mut().filter(|jail| jail.enabled) {
+    let reads = |jail: &&mut JailConfig| jail.enabled && jail.settings.recidive.is_none();
+    for jail in loaded.config.jails.iter_mut().filter(reads) {
         let key = filter_key(jail);
         if filters.contains_key(&key) {
             continue;
@@ -224,14 +225,15 @@ impl Engine {
     /// A jail that guards now and is bad in the new configuration goes on as it is.
     fn keep_last_good(&self, name: &str, config: &mut Config, filters: &mut Filters) {
         let Some(good) = self.config.jail(name).filter(|jail| jail.enabled) else { return };
-        let Some(filter) = self.filters.get(&filter_key(good)) else { return };
         config.jails.retain(|jail| jail.settings.name != good.settings.name);
-        if good.fail2ban.is_some() {
-            filters.insert(filter_key(good), filter.clone());
+        let filter = self.filters.get(&filter_key(good));
+        if good.fail2ban.is_some() || filter.is_none() {
+            // Of one that counts bans there is none.
+            filters.extend(filter.map(|filter| (filter_key(good), filter.clone())));
             config.jails.push(good.clone());
             config.jails.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
-            return;
         }
+        let Some(filter) = filter.filter(|_| good.fail2ban.is_none()) else { return };
         // Its filter as it was, under a name of its own: the file may now say something else.
         let spec = format!("{} (as of the last good configuration)", good.filter);
         filters.insert(spec.clone(), filter.clone());

@@ -131,6 +131,17 @@ impl Jail {
         }
     }
 
+    /// For a jail that reads fail2ban's own log for bans, as the stock filter `recidive` does: the name of the jail
+    /// whose bans it leaves out. `None` for any other jail, and for a `recidive` that was rewritten.
+    pub fn counts_bans_except(&self) -> Option<&str> {
+        let named = self.filter.as_deref() == Some("recidive");
+        let [regex] = &self.failregex[..] else { return None };
+        let stock = self.prefregex.is_none() && self.ignoreregex.is_empty() && !regex.contains("Restore");
+        let regex = regex.strip_suffix(r"\])(?:.*)\]\s+Ban\s+<HOST>\s*$").filter(|_| named && stock)?;
+        let (_, except) = regex.split_once(r"NOTICE\s+\[(?!")?;
+        Some(except)
+    }
+
     /// Its lines come from the journal.
     pub fn reads_journal(&self) -> bool {
         self.backend.starts_with("systemd")

@@ -49,8 +49,12 @@ impl Jails {
         let span = span.unwrap_or(self.settings(jail).bantime);
         let mut held = Held::new(now, span.end(now), now, Origin::Manual);
         held.reason = reason.map(|reason| Box::new(reason.into_boxed_str()));
+        let is_new = self.bans.get(key).is_none();
         let ban = self.put_ban(key, held, now);
         out.push(Action::Ban(ban.clone()));
+        if is_new {
+            self.tell_of_ban(now, &ban, out);
+        }
         Ok(ban)
     }
 

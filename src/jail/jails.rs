@@ -182,15 +182,28 @@ impl Jails {
         if self.is_shut_out(at, jail, host, times, out) {
             return Seen::AlreadyBanned;
         }
-        let (maxretry, findtime) = self.jail(jail).settings.rule();
-        if self.is_too_old(now, jail, at) {
-            return Seen::TooOld;
-        }
         let net = match attempt.beside.prefix {
             Some(prefix) => Net::of(host, prefix),
             None => self.jail(jail).settings.key_of(host),
         };
         let key = Key { jail, net };
+        self.count(now, key, at, times, out)
+    }
+
+    /// Counts `times` failures of `key` at `at`, and bans it if they are enough.
+    pub(super) fn count(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        at: Timestamp,
+        times: u32,
+        out: &mut Vec<Action>,
+    ) -> Seen {
+        let jail = key.jail;
+        let (maxretry, findtime) = self.jail(jail).settings.rule();
+        if self.is_too_old(now, jail, at) {
+            return Seen::TooOld;
+        }
         let mut evicted = None;
         let known_before = self.tracked.len();
         let ripe = self.tracked.push(key, at, times, (maxretry, findtime), &mut self.random, &mut evicted);
@@ -207,7 +220,7 @@ impl Jails {
     }
 
     /// Whether failures of `host` do not count in `jail`: ignored, never banned, allowed, under grace.
-    fn leaves_alone(
+    pub(super) fn leaves_alone(
         &mut self,
         at: Timestamp,
         jail: JailId,
@@ -308,7 +321,9 @@ impl Jails {
         self.forget_window(key);
         let mut held = Held::new(last, until, now, Origin::Jail);
         held.failures = failures;
-        out.push(Action::Ban(self.put_ban(key, held, last)));
+        let ban = self.put_ban(key, held, last);
+        out.push(Action::Ban(ban.clone()));
+        self.tell_of_ban(now, &ban, out);
         Seen::Banned
     }
 
@@ -352,7 +367,7 @@ impl Jails {
         }
     }
 
-    fn count_failures(&mut self, jail: JailId, times: u32) {
+    pub(super) fn count_failures(&mut self, jail: JailId, times: u32) {
         let jail = self.jail_mut(jail);
         jail.counts.failures = jail.counts.failures.saturating_add(u64::from(times));
         jail.counts_dirty = true;

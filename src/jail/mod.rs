@@ -12,6 +12,7 @@ mod keymap;
 mod lists;
 mod nets;
 mod random;
+mod recidive;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -78,6 +78,9 @@ pub struct JailSettings {
     pub ignoreip: Vec<IgnoreEntry>,
     /// Failures from this host's own addresses are not even counted. They never ban, whatever this says.
     pub ignoreself: bool,
+    /// Counts bans of the other jails instead of lines; those of the jail named here do not count. See
+    /// [`super::recidive`].
+    pub recidive: Option<JailName>,
 }
 
 impl JailSettings {
@@ -94,6 +97,7 @@ impl JailSettings {
             ipv6_prefix: 64,
             ignoreip: Vec::new(),
             ignoreself: true,
+            recidive: None,
         }
     }
 

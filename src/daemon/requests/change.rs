@@ -265,8 +265,13 @@ impl Engine {
                     continue;
                 }
             };
+            let name = self.jails.settings(jail.unwrap_or(JailId::MANUAL)).name.clone();
+            let replaces = self.jails.ban_of(&name, net).is_some();
             match self.jails.ban(now, jail, net, span, reason.clone(), force, &mut actions) {
                 Ok(ban) => {
+                    if replaces {
+                        self.fail2ban_log.leave_out(name, net);
+                    }
                     self.audit_later(peer, "ban", Some(net.to_string()), reason.clone(), "banned");
                     done.push(BanAnswer::Banned(Banned {
                         target: net.to_string(),

@@ -69,7 +69,10 @@ impl Engine {
         let problem = self.problems.iter().find(|problem| problem.jail == name);
         let state = if problem.is_some() {
             if config.is_some() { JailState::Outdated } else { JailState::Broken }
-        } else if name == JailName::manual().as_str() || logs.iter().any(|log| log.state == LogState::Open) {
+        } else if name == JailName::manual().as_str()
+            || config.is_some_and(|jail| jail.settings.recidive.is_some())
+            || logs.iter().any(|log| log.state == LogState::Open)
+        {
             JailState::Guarding
         } else {
             JailState::Waiting

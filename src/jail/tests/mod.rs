@@ -2,6 +2,7 @@
 
 mod hand;
 mod keep;
+mod recidive;
 mod rule;
 
 use std::time::Duration;
