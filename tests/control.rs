@@ -171,7 +171,7 @@ fn fixed(call: Call) {
                 }
                 let until = for_secs.filter(|secs| *secs >= 0.0);
                 let until = until.map(|secs| Timestamp::from_secs(1_795_300_000 + secs as i64));
-                BanAnswer::Banned(Banned { target, jail: "manual".into(), until })
+                BanAnswer::Banned(Banned { target, jail: "manual".into(), until, renewed: false })
             };
             Response::Ban(targets.into_iter().map(one).collect())
         }
@@ -199,8 +199,12 @@ fn json_is_as_the_design_says() {
     )
     .unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&status).unwrap(), want);
-    let banned =
-        Banned { target: "x".into(), jail: "manual".into(), until: Some(Timestamp::from_micros(1_500_000)) };
+    let banned = Banned {
+        target: "x".into(),
+        jail: "manual".into(),
+        until: Some(Timestamp::from_micros(1_500_000)),
+        renewed: false,
+    };
     assert_eq!(
         serde_json::to_string(&BanAnswer::Banned(banned)).unwrap(),
         r#"{"target":"x","jail":"manual","until":1.5}"#
@@ -241,6 +245,11 @@ fn requests_and_answers_come_back_from_the_wire() {
         Request::Reload,
         Request::Ping,
         Request::Flush,
+        Request::JailSettings { jail: "cyrus".into() },
+        Request::JailSet { jail: "cyrus".into(), change: JailChange::Bantime(-1.0) },
+        Request::JailSet { jail: "cyrus".into(), change: JailChange::AddIgnoreip(vec!["192.0.2.1".into()]) },
+        Request::Settings,
+        Request::Stop,
     ];
     for request in requests {
         let line = serde_json::to_string(&RequestLine { v: VERSION, request: request.clone() }).unwrap();

@@ -5,6 +5,7 @@ mod control;
 mod crash;
 mod debian;
 mod fail2ban;
+mod fail2ban_client;
 mod fail2ban_filters;
 mod fail2ban_log;
 mod filters;

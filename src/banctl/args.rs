@@ -16,6 +16,7 @@ use crate::time::{Span, parse_span};
     subcommand_required = true,
     arg_required_else_help = false,
     after_help = "A TARGET is an address, a network or an account (a mailbox); banctl status also takes a jail.\n\
+                  Called as fail2ban-client it answers as that program does; see fail2ban-client -h.\n\
                   Exit codes: 0 done, 1 the answer is no, 64 usage, 69 daemon unreachable, 77 not permitted, \
                   78 configuration."
 )]

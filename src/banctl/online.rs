@@ -1,7 +1,6 @@
 //! Commands that ask the running daemon: request out, answer printed, exit code.
 
 use std::io::{BufRead, Write};
-use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -41,14 +40,6 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Where the daemon answers, unless `--socket` says so: `PORTERO_SOCKET`, portero.toml, the default.
-fn default_socket() -> PathBuf {
-    if let Some(path) = std::env::var_os("PORTERO_SOCKET").filter(|path| !path.is_empty()) {
-        return path.into();
-    }
-    config::socket_in(Path::new(config::DEFAULT_PATH)).unwrap_or_else(|| config::DEFAULT_SOCKET.into())
-}
-
 /// One invocation: where to print, how, and the connection.
 pub struct Session<'a> {
     out: &'a mut dyn Write,
@@ -67,7 +58,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> Done {
         Command::Ban(args) => ban_targets(args)?,
         _ => Vec::new(),
     };
-    let socket = cli.socket.clone().unwrap_or_else(default_socket);
+    let socket = cli.socket.clone().unwrap_or_else(config::control_socket);
     let look = Look::of_stdout(SystemClock::new().now());
     let mut session = Session { out, json: cli.json, look, client: Client::connect(&socket)? };
     match &cli.command {

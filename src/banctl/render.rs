@@ -353,7 +353,7 @@ pub fn ban(look: Look, answer: &BanAnswer) -> String {
         BanAnswer::Refused { target, error: wrong } => {
             format!("{}: {}\n", safe(target), look.paint(Tone::Bad, &format!("refused: {}", error(wrong))))
         }
-        BanAnswer::Banned(Banned { target, jail, until }) => {
+        BanAnswer::Banned(Banned { target, jail, until, .. }) => {
             let what = look.paint(Tone::Good, "banned");
             let end = match until {
                 None => "for ever".to_owned(),

@@ -8,7 +8,9 @@ use super::jail::{Reader, Surroundings, ignore_list, resolve};
 use super::raw::{self, Fields, GLOBAL_KEYS, JAIL_KEYS, Places};
 use super::report::{ReportedError, SourceText};
 use super::value::{Entries, Key, Value, parse};
-use super::{Config, DEFAULT_SOCKET, Fail2banLog, Fatal, JailConfig, Loaded, Problem, SHIPPED_DIR, zone};
+use super::{
+    Config, DEFAULT_PATH, DEFAULT_SOCKET, Fail2banLog, Fatal, JailConfig, Loaded, Problem, SHIPPED_DIR, zone,
+};
 use crate::addr::Net;
 use crate::control::server::SocketSettings;
 use crate::firewall::TableOwner;
@@ -80,12 +82,33 @@ impl Loaded {
     }
 }
 
-/// Only the socket of `file`, for `banctl`, which need not understand the rest of it.
-pub fn socket_in(file: &Path) -> Option<PathBuf> {
+/// portero.toml where nobody says otherwise: `PORTERO_CONFIG`, the usual place.
+pub fn default_file() -> PathBuf {
+    env_path("PORTERO_CONFIG").unwrap_or_else(|| DEFAULT_PATH.into())
+}
+
+/// Where the daemon answers if nobody says otherwise: `PORTERO_SOCKET`, portero.toml, the default.
+pub fn control_socket() -> PathBuf {
+    env_path("PORTERO_SOCKET")
+        .or_else(|| path_in(&default_file(), "socket"))
+        .unwrap_or_else(|| DEFAULT_SOCKET.into())
+}
+
+/// Where the daemon answers fail2ban's clients, if portero.toml says so.
+pub fn fail2ban_socket() -> Option<PathBuf> {
+    path_in(&default_file(), "fail2ban_socket")
+}
+
+fn env_path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Only the path `key` of `file`, for clients, which need not understand the rest of it.
+fn path_in(file: &Path, key: &str) -> Option<PathBuf> {
     let source = raw::read(file).ok()??;
     let entries = parse(&source).ok()?;
-    let (_, value) = entries.into_iter().find(|(key, _)| key.name == "socket")?;
-    Some(value.text("socket").ok()?.into())
+    let (_, value) = entries.into_iter().find(|(known, _)| known.name == key)?;
+    Some(value.text(key).ok()?.into())
 }
 
 /// Takes keys out of a table, gathering the unknown ones as errors.
@@ -143,6 +166,10 @@ fn globals(read: &mut Reader<'_>, source: &SourceText, places: &Places) -> Confi
         group: read.get("socket_group", text("socket_group")),
         helpdesk_group: read.get("helpdesk_group", text("helpdesk_group")),
     };
+    let fail2ban_group = read.get("fail2ban_socket_group", text("fail2ban_socket_group"));
+    let fail2ban_socket = read
+        .get("fail2ban_socket", path("fail2ban_socket"))
+        .map(|path| SocketSettings { group: fail2ban_group, ..SocketSettings::new(path) });
     let backends: Vec<&str> = crate::firewall::backends().iter().map(|(name, _)| *name).collect();
     let firewall = read.get("firewall", |value| value.word("firewall", &backends).map(str::to_owned));
     let owner = read.get("table_owner", |value| match value.word("table_owner", &["auto", "on", "off"])? {
@@ -154,6 +181,7 @@ fn globals(read: &mut Reader<'_>, source: &SourceText, places: &Places) -> Confi
         file: source.label().to_owned(),
         state_dir: state_dir.unwrap_or_else(|| "/var/lib/portero".into()),
         socket,
+        fail2ban_socket,
         firewall: firewall.unwrap_or_else(|| "nftables".to_owned()),
         table_owner: owner.unwrap_or_default(),
         limits: read.get("limits", limits).unwrap_or_default(),

@@ -28,7 +28,7 @@ use crate::jail::{IgnoreEntry, JailSettings};
 use crate::limits::Limits;
 
 pub use filters::{FilterFiles, FilterLibrary};
-pub use global::socket_in;
+pub use global::{control_socket, default_file, fail2ban_socket};
 pub use ports::show as show_ports;
 pub use report::{ReportedError, SourceText};
 
@@ -86,6 +86,8 @@ pub struct Config {
     pub file: String,
     pub state_dir: PathBuf,
     pub socket: SocketSettings,
+    /// Where fail2ban's own clients are answered too, in their protocol.
+    pub fail2ban_socket: Option<SocketSettings>,
     /// The backend's name, one of `firewall::backends()`.
     pub firewall: String,
     pub table_owner: TableOwner,

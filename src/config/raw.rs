@@ -23,6 +23,8 @@ pub(super) const GLOBAL_KEYS: &[&str] = &[
     "socket_mode",
     "socket_group",
     "helpdesk_group",
+    "fail2ban_socket",
+    "fail2ban_socket_group",
     "firewall",
     "table_owner",
     "ignoreip",

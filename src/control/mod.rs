@@ -7,5 +7,6 @@ pub mod client;
 pub mod protocol;
 pub mod role;
 pub mod server;
+pub mod settings;
 
 mod connection;

@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::settings::{IncrementReport, JailChange, JailSettingsReport, SettingsReport};
 use crate::limits::Limits;
 use crate::source::LogStatus;
 use crate::time::Timestamp;
@@ -104,6 +105,18 @@ pub enum Request {
     Ping,
     /// Ends every ban and removes the table. [`Response::Flush`].
     Flush,
+    /// Everything a jail is told, as it is in force now. [`Response::JailSettings`].
+    JailSettings { jail: String },
+    /// Other settings for one jail, until the next reload. [`Response::JailSettings`], as they are then.
+    JailSet {
+        jail: String,
+        #[serde(flatten)]
+        change: JailChange,
+    },
+    /// What holds for all jails. [`Response::Settings`].
+    Settings,
+    /// Ends the daemon as SIGTERM does; the bans stay in the kernel. [`Response::Stop`].
+    Stop,
 }
 
 impl Request {
@@ -121,6 +134,10 @@ impl Request {
             Request::Reload => "reload",
             Request::Ping => "ping",
             Request::Flush => "flush",
+            Request::JailSettings { .. } => "jail settings",
+            Request::JailSet { .. } => "jail set",
+            Request::Settings => "settings",
+            Request::Stop => "stop",
         }
     }
 }
@@ -149,6 +166,9 @@ pub enum Response {
     Reload(ReloadReport),
     Ping(Pong),
     Flush(Flushed),
+    JailSettings(Box<JailSettingsReport>),
+    Settings(SettingsReport),
+    Stop(Stopping),
     Error(ErrorBody),
 }
 
@@ -483,6 +503,9 @@ pub struct Banned {
     pub jail: String,
     #[serde(with = "epoch::option")]
     pub until: Option<Timestamp>,
+    /// It took the place of a ban that was in force.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renewed: bool,
 }
 
 /// One page of `bans`.
@@ -575,6 +598,12 @@ pub struct Flushed {
     pub ok: bool,
     /// Bans ended.
     pub ended: u64,
+}
+
+/// `stop`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stopping {
+    pub ok: bool,
 }
 
 /// Times as JSON has them: epoch seconds, an integer where there is no fraction.

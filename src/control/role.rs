@@ -25,12 +25,16 @@ impl Role {
             | Request::Why { .. }
             | Request::Bans { .. }
             | Request::AllowList
+            | Request::JailSettings { .. }
+            | Request::Settings
             | Request::Unban { all: false, .. } => Role::Helpdesk,
             Request::Unban { all: true, .. }
             | Request::Ban { .. }
             | Request::AllowAdd { .. }
             | Request::AllowRm { .. }
             | Request::Reload
+            | Request::JailSet { .. }
+            | Request::Stop
             | Request::Flush => Role::Admin,
         }
     }
@@ -68,7 +72,7 @@ impl Roles {
     }
 
     /// The group that the socket file gets; the admins' first.
-    pub(super) fn socket_gid(&self) -> Option<u32> {
+    pub(crate) fn socket_gid(&self) -> Option<u32> {
         self.admin_group.as_ref().or(self.helpdesk_group.as_ref()).map(|(_, gid)| *gid)
     }
 

@@ -231,7 +231,7 @@ fn lock(path: &Path) -> Result<Flock<File>, ControlError> {
 }
 
 /// Removes a socket file that nobody answers.
-fn clear_stale(path: &Path) -> Result<(), ControlError> {
+pub(crate) fn clear_stale(path: &Path) -> Result<(), ControlError> {
     let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
     if !meta.file_type().is_socket() {
         return Err(ControlError::NotASocket(path.to_owned()));
@@ -261,7 +261,7 @@ fn refuse(stream: &UnixStream, clients_max: usize) {
 }
 
 /// The name of `uid`. The user database may ask a directory server: not on the engine's thread.
-async fn user_name(uid: u32) -> String {
+pub(crate) async fn user_name(uid: u32) -> String {
     if uid == 0 {
         return "root".to_owned();
     }

@@ -85,6 +85,8 @@ pub struct Inbox {
 pub enum Stop {
     /// SIGTERM or SIGINT: bans stay.
     Signal,
+    /// A client's `stop`: the same.
+    Asked,
     /// `portero --flush`: bans are gone.
     Flushed,
 }
@@ -112,8 +114,8 @@ impl Engine {
                 _ = terminate.recv() => return Ok(Stop::Signal),
                 _ = interrupt.recv() => return Ok(Stop::Signal),
                 Some(call) = inbox.calls.recv() => {
-                    if self.answer(call) {
-                        return Ok(Stop::Flushed);
+                    if let Some(stop) = self.answer(call) {
+                        return Ok(stop);
                     }
                 }
                 Some(later) = inbox.later.recv() => self.go_on(later),

@@ -41,6 +41,7 @@ use crate::control::client::Client;
 use crate::control::protocol::Request;
 use crate::control::server::{Patience, Server};
 use crate::exit::{CONFIG, NOT_PERMITTED, UNAVAILABLE};
+use crate::fail2ban::client;
 use crate::fail2ban::database::Database;
 use crate::firewall::{self, FirewallError};
 use crate::jail::{AllowEntry, GraceEntry, GraceTarget, JailName, Jails, Never};
@@ -293,6 +294,8 @@ async fn guard(
         warn!("{warning}");
     }
 
+    let fail2ban = config.fail2ban_socket.as_ref().and_then(client::server::Server::open);
+
     let seed = now.micros() as u64 ^ u64::from(std::process::id()).rotate_left(32);
     let mut jails = Jails::new(reload::settings(&config), config.ignoreip.clone(), &config.limits, seed);
     let mut restored = restore(&mut *store, &mut jails, now)?;
@@ -374,6 +377,7 @@ async fn guard(
     engine.look_around(now);
     engine.watch_names();
 
+    let compatible = fail2ban.map(|server| tokio::spawn(server.serve(calls_in.clone())));
     let control = tokio::spawn(async move { server.serve(&limits, Patience::default(), calls_in).await });
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!(jails = engine.config.enabled().count(), firewall = engine.enforcer.name(), "guarding");
@@ -385,12 +389,13 @@ async fn guard(
 
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     match stop {
-        Stop::Signal => info!("stopping; the bans stay in the kernel"),
+        Stop::Signal | Stop::Asked => info!("stopping; the bans stay in the kernel"),
         Stop::Flushed => info!("flushed and stopping"),
     }
-    // The answer to a flush is on its way out.
-    tokio::time::sleep(Duration::from_millis(if stop == Stop::Flushed { 50 } else { 0 })).await;
+    // The answer to who asked for the end is on its way out.
+    tokio::time::sleep(Duration::from_millis(if stop == Stop::Signal { 0 } else { 50 })).await;
     control.abort();
+    compatible.inspect(tokio::task::JoinHandle::abort);
     engine.close();
     drop(engine);
     Ok(())

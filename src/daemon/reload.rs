@@ -192,6 +192,7 @@ impl Engine {
         // Where these stand cannot change while the daemon runs.
         config.state_dir = self.config.state_dir.clone();
         config.socket = self.config.socket.clone();
+        config.fail2ban_socket = self.config.fail2ban_socket.clone();
         config.firewall = self.config.firewall.clone();
 
         let mut report = ReloadReport {

@@ -89,6 +89,18 @@ pub struct Jail {
     /// only where the jail has none.
     #[serde(skip)]
     pub places: Options,
+    /// The same as texts, for `fail2ban-client -d`.
+    #[serde(skip)]
+    pub said: Said,
+}
+
+/// A jail's options as texts, each list in the order in which fail2ban takes them.
+#[derive(Debug, Clone, Default)]
+pub struct Said {
+    pub filter: Vec<(String, String)>,
+    pub jail: Vec<(String, String)>,
+    /// By the action's name: its commands and switches, then its parameters. Not of actions in Python.
+    pub actions: Vec<(String, Vec<(String, String)>)>,
 }
 
 /// Where something was written does not count: a line added above changes no jail.

@@ -27,6 +27,8 @@ pub struct Main {
     pub db_file: String,
     /// Bans older than this are forgotten.
     pub db_purge_age: Duration,
+    /// The same as written.
+    pub db_purge_age_text: String,
     /// Matched lines kept for each ban in the database.
     pub db_max_matches: u32,
 }
@@ -42,6 +44,7 @@ impl Default for Main {
             allow_ipv6: "auto".to_owned(),
             db_file: "/var/lib/fail2ban/fail2ban.sqlite3".to_owned(),
             db_purge_age: Duration::from_secs(86_400),
+            db_purge_age_text: "1d".to_owned(),
             db_max_matches: 10,
         }
     }
@@ -76,7 +79,10 @@ impl Main {
                 .filter(|seconds| *seconds >= 0.0)
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         };
-        read.value("dbpurgeage", "a duration", age, &mut main.db_purge_age);
+        let said = |text: &str| age(text).map(|age| (age, text.trim().to_owned()));
+        let mut purge = (main.db_purge_age, main.db_purge_age_text);
+        read.value("dbpurgeage", "a duration", said, &mut purge);
+        (main.db_purge_age, main.db_purge_age_text) = purge;
         let count = |text: &str| text.trim().parse().ok();
         read.value("dbmaxmatches", "a whole number", count, &mut main.db_max_matches);
         Ok(main)

@@ -7,6 +7,7 @@
 //! [`matcher`] runs such a jail's filter, [`set`] all filters of one log in one pass.
 //! [`matcher`] runs the filters of such a jail, [`set`] all those of one log at once.
 
+pub mod client;
 pub mod database;
 pub mod definition;
 pub mod effect;

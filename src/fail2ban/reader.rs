@@ -7,14 +7,14 @@ use super::definition::Definition;
 use super::files::Files;
 use super::ini::{At, Options, Value};
 use super::interpolate::Vars;
-use super::jail::{Action, Increment, Jail, Time};
+use super::jail::{Action, Increment, Jail, Said, Time};
 use super::note::{Kind, Note};
 use super::options::{Arguments, extract, split};
 use super::section::Config;
 use crate::config::report::ReportedError;
 
 /// What `%(fail2ban_version)s` says: the behaviour that is followed.
-const VERSION: &str = "1.1.0";
+pub(super) const VERSION: &str = "1.1.0";
 
 /// The options a jail has beside those of its filter.
 pub(super) const JAIL_OPTIONS: &[&str] = &[
@@ -61,7 +61,7 @@ const ACTION_OPTIONS: &[&str] = &[
     "actionunban",
     "norestored",
 ];
-const SWITCHES: &[&str] = &[
+pub(super) const SWITCHES: &[&str] = &[
     "enabled",
     "bantime.increment",
     "bantime.overalljails",
@@ -72,7 +72,7 @@ const SWITCHES: &[&str] = &[
     "actionrepair_on_unban",
     "norestored",
 ];
-const NUMBERS: &[&str] = &["maxretry", "maxmatches", "maxlines"];
+pub(super) const NUMBERS: &[&str] = &["maxretry", "maxmatches", "maxlines"];
 /// Tags of actions that are known only when somebody is banned.
 const LATE_TAGS: &[&str] = &["matches", "ipmatches", "ipjailmatches", "timeout", "bantime"];
 
@@ -249,12 +249,20 @@ impl JailReader<'_> {
                 Err(why) => return Ok(Err(self.refuse("filter", format!("filter {name}: {why}")))),
             }
         }
-        let actions = match self.actions(&own)? {
+        let in_order = |options: &mut dyn Iterator<Item = &&str>, values: &BTreeMap<String, String>| {
+            options.filter_map(|name| Some(((*name).to_owned(), values.get(*name)?.clone()))).collect()
+        };
+        let mut said = Said {
+            filter: in_order(&mut FILTER_OPTIONS.iter(), &from_filter),
+            jail: in_order(&mut JAIL_OPTIONS.iter().chain(FILTER_OPTIONS), &own),
+            actions: Vec::new(),
+        };
+        let actions = match self.actions(&own, &mut said.actions)? {
             Ok(actions) => actions,
             Err(refusal) => return Ok(Err(refusal)),
         };
         match self.jail(backend, &own, &from_filter, filter, actions) {
-            Ok(jail) => Ok(Ok(Some(jail))),
+            Ok(jail) => Ok(Ok(Some(Jail { said, ..jail }))),
             Err(refusal) => Ok(Err(refusal)),
         }
     }
@@ -274,7 +282,12 @@ impl JailReader<'_> {
         Some(value)
     }
 
-    fn actions(&mut self, own: &Vars) -> Result<Result<Vec<Action>, Refusal>, ReportedError> {
+    /// `said`: the same as texts.
+    fn actions(
+        &mut self,
+        own: &Vars,
+        said: &mut Vec<(String, Vec<(String, String)>)>,
+    ) -> Result<Result<Vec<Action>, Refusal>, ReportedError> {
         let mut actions: Vec<Action> = Vec::new();
         for entry in split(own.get("action").map_or("", String::as_str)) {
             let (file, mut arguments) = match extract(&entry) {
@@ -319,6 +332,13 @@ impl JailReader<'_> {
                     (option, value)
                 })
                 .collect();
+            let parameter =
+                |name: &&String| !ACTION_OPTIONS.contains(&name.as_str()) && !name.starts_with("known/");
+            let texts = ACTION_OPTIONS.iter().filter_map(|name| Some((*name, combined.get(*name)?.as_str())));
+            let parameters = combined.keys().filter(parameter);
+            let parameters = parameters.filter_map(|name| Some((name.as_str(), definition.init(name)?)));
+            let texts = texts.chain(parameters).map(|(name, value)| (name.to_owned(), value.to_owned()));
+            said.push((action_name.clone(), texts.collect()));
             actions.push(Action { name: action_name, file, options, commands });
         }
         Ok(Ok(actions))
@@ -427,11 +447,12 @@ impl JailReader<'_> {
             use_dns: both("usedns").filter(|value| !value.is_empty()).or_else(|| Some("warn".to_owned())),
             backend,
             places,
+            said: Said::default(),
         })
     }
 }
 
-fn is_true(text: &str) -> bool {
+pub(super) fn is_true(text: &str) -> bool {
     ["1", "on", "true", "yes"].contains(&text.to_lowercase().as_str())
 }
 
@@ -441,7 +462,7 @@ fn integer(text: &str) -> Option<i64> {
 }
 
 /// The words of a shell line, quotes gone.
-fn words(line: &str) -> Vec<String> {
+pub(super) fn words(line: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;

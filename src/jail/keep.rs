@@ -148,6 +148,13 @@ impl Jails {
         self.lift_exempt(now, out);
     }
 
+    /// New settings for one jail, by the same rules, until the next [`Jails::reconfigure`].
+    pub fn set_jail(&mut self, now: Timestamp, settings: JailSettings, out: &mut Vec<Action>) {
+        self.put_jail(settings);
+        self.rebuild_ignored();
+        self.lift_exempt(now, out);
+    }
+
     fn drop_jail(&mut self, now: Timestamp, id: JailId, out: &mut Vec<Action>) {
         let bans: Vec<Key> = self.bans.iter().map(|(key, _)| key).filter(|key| key.jail == id).collect();
         for key in bans {

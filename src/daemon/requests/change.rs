@@ -266,10 +266,10 @@ impl Engine {
                 }
             };
             let name = self.jails.settings(jail.unwrap_or(JailId::MANUAL)).name.clone();
-            let replaces = self.jails.ban_of(&name, net).is_some();
+            let renewed = self.jails.ban_of(&name, net).is_some();
             match self.jails.ban(now, jail, net, span, reason.clone(), force, &mut actions) {
                 Ok(ban) => {
-                    if replaces {
+                    if renewed {
                         self.fail2ban_log.leave_out(name, net);
                     }
                     self.audit_later(peer, "ban", Some(net.to_string()), reason.clone(), "banned");
@@ -277,6 +277,7 @@ impl Engine {
                         target: net.to_string(),
                         jail: ban.jail.to_string(),
                         until: ban.until,
+                        renewed,
                     }));
                 }
                 Err(refusal) => done.push(refused(refusal_body(&refusal))),
@@ -388,7 +389,7 @@ impl Engine {
         self.recorder.audit(audit);
     }
 
-    fn jail_of(&self, name: &str) -> Result<JailId, ErrorBody> {
+    pub(super) fn jail_of(&self, name: &str) -> Result<JailId, ErrorBody> {
         self.jails.id(name).ok_or_else(|| ErrorBody {
             code: ErrorCode::UnknownJail,
             message: format!("no jail is named {name:?}"),

@@ -51,7 +51,7 @@ impl Engine {
         firewall.into_iter().chain(store).collect()
     }
 
-    fn jail_info(&self, name: &str, logs: &[LogStatus]) -> JailInfo {
+    pub(super) fn jail_info(&self, name: &str, logs: &[LogStatus]) -> JailInfo {
         let config = self.config.jail(name).filter(|jail| jail.enabled);
         let logs: Vec<LogStatus> = match config {
             None => Vec::new(),

@@ -3,11 +3,12 @@
 
 mod change;
 mod look;
+mod settings;
 mod why;
 
 use tokio::sync::oneshot;
 
-use super::engine::Engine;
+use super::engine::{Engine, Stop};
 use crate::addr::Net;
 use crate::control::protocol::{ErrorBody, ErrorCode, Request, Response};
 use crate::control::server::{Call, Peer};
@@ -32,8 +33,8 @@ pub(super) enum Target {
 }
 
 impl Engine {
-    /// Answers one request, now or later. True: everything was flushed and the daemon is to end.
-    pub(super) fn answer(&mut self, call: Call) -> bool {
+    /// Answers one request, now or later. `Some`: the daemon is to end.
+    pub(super) fn answer(&mut self, call: Call) -> Option<Stop> {
         let Call { request, peer, answer } = call;
         match request {
             Request::Status { target: None } => reply(answer, self.overview()),
@@ -58,9 +59,16 @@ impl Engine {
                 self.audit(&peer, "reload", None, None, if report.ok { "done" } else { "with problems" });
                 reply(answer, Response::Reload(report));
             }
-            Request::Flush => return self.flush_all(&peer, answer),
+            Request::Flush => return self.flush_all(&peer, answer).then_some(Stop::Flushed),
+            Request::JailSettings { jail } => reply(answer, self.jail_settings(&jail)),
+            Request::JailSet { jail, change } => self.jail_set(&jail, change, &peer, answer),
+            Request::Settings => reply(answer, self.settings()),
+            Request::Stop => {
+                self.stop(&peer, answer);
+                return Some(Stop::Asked);
+            }
         }
-        false
+        None
     }
 
     /// What `text` names: a jail, an address, a network, an account, tried in that order.
