@@ -111,14 +111,7 @@ impl Pattern {
 
     /// The pattern as a tree, for literal extraction and lint.
     pub fn hir(&self) -> Option<Hir> {
-        regex_syntax::ParserBuilder::new()
-            .unicode(false)
-            .utf8(false)
-            .dot_matches_new_line(true)
-            .nest_limit(100)
-            .build()
-            .parse(&self.regex)
-            .ok()
+        parse(&self.regex)
     }
 
     pub fn has(&self, tag: &Tag) -> bool {
@@ -172,6 +165,18 @@ impl Pattern {
     pub fn captured(&self, cache: &MatchCache) -> Vec<(Tag, std::ops::Range<usize>)> {
         self.groups.iter().filter_map(|(group, tag)| Some((tag.clone(), cache.group(*group)?))).collect()
     }
+}
+
+/// A regex as a tree, by the dialect of all patterns: bytes, and `.` is any of them.
+pub(super) fn parse(regex: &str) -> Option<Hir> {
+    regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .nest_limit(100)
+        .build()
+        .parse(regex)
+        .ok()
 }
 
 impl Linear {

@@ -73,12 +73,16 @@ pub struct Prefilter {
     filters: Vec<Arc<Filter>>,
     entries: Vec<Entry>,
     idents: Vec<CachedIdent>,
+    /// Which of those that share a place goes next where there is no room.
+    displaced: usize,
     /// Lanes of syslog lines, by the filters in them. Lane 0 has none.
     lanes: Vec<Lane>,
     lane_of: HashMap<Vec<u16>, u16>,
     date: Option<Lane>,
     line: Option<Lane>,
     has_syslog: bool,
+    /// Of the line in hand; 0: it has none, or nobody reads it.
+    lane: u16,
     bits: Bits,
     dirty: bool,
     /// Off: every pattern is a candidate on every line.
@@ -87,7 +91,9 @@ pub struct Prefilter {
 
 /// Distinct sets of filters that program names lead to; beyond, one lane with all filters serves.
 const LANES_MAX: usize = 1000;
+/// Idents whose lanes are remembered, and how many of them share a place.
 const IDENT_SLOTS: usize = 256;
+const IDENT_WAYS: usize = 4;
 const IDENT_BYTES_MAX: usize = 30;
 
 #[derive(Debug, Clone, Copy)]
@@ -143,8 +149,10 @@ impl Prefilter {
             lanes: vec![Lane::new(&[], &entries)],
             lane_of: HashMap::from([(Vec::new(), 0)]),
             idents: vec![CachedIdent { text: [0; IDENT_BYTES_MAX], len: 0, lane: 0 }; IDENT_SLOTS],
+            displaced: 0,
             filters: filters.to_vec(),
             entries,
+            lane: 0,
             bits,
             dirty: false,
             on,
@@ -172,6 +180,7 @@ impl Prefilter {
             self.dirty = false;
         }
         if !self.on {
+            self.lane = 0;
             self.bits.0.fill(u64::MAX);
             let spare = self.bits.0.len() * 64 - self.entries.len();
             if let Some(last) = self.bits.0.last_mut() {
@@ -180,8 +189,10 @@ impl Prefilter {
             self.dirty = true;
             return true;
         }
+        self.lane = 0;
         if self.has_syslog {
             let (lane, message) = self.syslog_lane(line);
+            self.lane = lane;
             if lane != 0 {
                 self.dirty |= self.lanes[usize::from(lane)].search(message, &self.entries, &mut self.bits);
             }
@@ -197,15 +208,23 @@ impl Prefilter {
         self.dirty
     }
 
+    /// Whether `filter` of the set is known to read the program that wrote the last line.
+    #[inline]
+    pub fn reads(&self, filter: usize) -> bool {
+        self.lanes[usize::from(self.lane)].filters.get(filter).copied().unwrap_or(false)
+    }
+
     /// The lane of a syslog line and its message. Lane 0: nobody reads it, or it is no syslog line.
     #[inline]
     fn syslog_lane<'l>(&mut self, line: &'l [u8]) -> (u16, &'l [u8]) {
         if let Some((ident, message)) = frame::glance_syslog(line)
             && ident.len() <= IDENT_BYTES_MAX
         {
-            let cached = &self.idents[slot_of(ident)];
-            if usize::from(cached.len) == ident.len() && cached.text[..ident.len()] == *ident {
-                return (cached.lane, message);
+            let slots = &self.idents[slot_of(ident)..][..IDENT_WAYS];
+            for cached in slots {
+                if usize::from(cached.len) == ident.len() && cached.text[..ident.len()] == *ident {
+                    return (cached.lane, message);
+                }
             }
         }
         self.read_lane(line)
@@ -221,7 +240,12 @@ impl Prefilter {
         if !framed.short_ident && ident.len() <= IDENT_BYTES_MAX {
             let mut text = [0; IDENT_BYTES_MAX];
             text[..ident.len()].copy_from_slice(ident);
-            self.idents[slot_of(ident)] = CachedIdent { text, len: ident.len() as u8, lane };
+            let slots = &mut self.idents[slot_of(ident)..][..IDENT_WAYS];
+            let free = slots.iter().position(|slot| slot.len == 0).unwrap_or_else(|| {
+                self.displaced = (self.displaced + 1) % IDENT_WAYS;
+                self.displaced
+            });
+            slots[free] = CachedIdent { text, len: ident.len() as u8, lane };
         }
         (lane, framed.message)
     }
@@ -239,7 +263,11 @@ impl Prefilter {
             return *lane;
         }
         let lane = self.lanes.len() as u16;
-        self.lanes.push(Lane::new(&own, &self.entries));
+        let mut new = Lane::new(&own, &self.entries);
+        if !all {
+            new.filters = (0..self.filters.len() as u16).map(|at| own.contains(&at)).collect();
+        }
+        self.lanes.push(new);
         self.lane_of.insert(own, lane);
         lane
     }
@@ -253,11 +281,13 @@ fn slot_of(ident: &[u8]) -> usize {
         _ => (ident.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), 0),
     };
     let hash = (first ^ last.rotate_left(29) ^ ident.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (hash >> 56) as usize % IDENT_SLOTS
+    (hash >> 56) as usize % (IDENT_SLOTS / IDENT_WAYS) * IDENT_WAYS
 }
 
 /// Filters that read the same lines.
 struct Lane {
+    /// By their index in the set: whether they read its lines. Empty where the lane stands for several idents.
+    filters: Box<[bool]>,
     /// First byte of the message -> bucket. The last one is for an empty message.
     bucket_of: Box<[u16; 257]>,
     buckets: Vec<Bucket>,
@@ -279,6 +309,7 @@ struct Bucket {
 impl Lane {
     fn new(filters: &[u16], entries: &[Entry]) -> Lane {
         let mut lane = Lane {
+            filters: Box::default(),
             bucket_of: Box::new([0; 257]),
             buckets: vec![Bucket { patterns: Vec::new(), gate: None }],
         };

@@ -8,13 +8,14 @@
 //! Where it would have to go back too often, it gives up ([`Outcome::Costly`]) and the linear engine takes the
 //! line: no line can make matching slow.
 
+mod address;
+mod compiler;
+
 use regex_automata::util::primitives::NonMaxUsize;
-use regex_syntax::hir::{Hir, HirKind, Look};
+use regex_syntax::hir::Hir;
 
-use super::literal::{ByteSet, class_bytes};
-
-/// Larger programs are left to the general engine. Instructions.
-const INSTRUCTIONS_MAX: usize = 4000;
+use self::compiler::Compiler;
+use super::literal::ByteSet;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -92,6 +93,11 @@ enum Instruction {
     Branches {
         table: Box<BranchTable>,
     },
+    /// The whole of `<HOST>`, of which there is one reading only; its group, if asked for, is the slot and the next.
+    Address {
+        slot: Option<u16>,
+        next: u16,
+    },
     Save {
         slot: u16,
         next: u16,
@@ -131,6 +137,8 @@ enum Hint {
     Byte(u8),
     End,
     Set(u16),
+    /// A byte of the set, or the end.
+    SetOrEnd(u16),
     Anything,
 }
 
@@ -148,22 +156,15 @@ struct Info {
 struct Set {
     bytes: ByteSet,
     table: Box<[bool; 256]>,
-    /// The one byte that is not in it.
-    all_but: Option<u8>,
-    all: bool,
+    /// The bytes that are not in it, where they are three at most.
+    all_but: Option<Box<[u8]>>,
 }
 
 impl Program {
     /// `None`: the pattern has constructs that only the general engine knows. `groups`: those whose place is
     /// asked for.
     pub fn new(hir: &Hir, groups: &[usize]) -> Option<Program> {
-        let mut compiler =
-            Compiler { code: Vec::new(), info: Vec::new(), sets: Vec::new(), groups: groups.to_vec() };
-        let end =
-            compiler.push(Instruction::Match, Info { first: ByteSet::default(), empty: true, end: true })?;
-        let start = compiler.compile(hir, end)?;
-        let slots = groups.iter().max().map_or(0, |last| last * 2 + 2);
-        Some(Program { code: compiler.code, sets: compiler.sets, start, slots })
+        Compiler::program(hir, groups)
     }
 
     /// Matches `text` from its start. On [`Outcome::Match`], `slots` hold the groups asked for.
@@ -255,6 +256,20 @@ impl Program {
                             stack.push(Frame::Slot { slot: *slot, old: *slot_value });
                         }
                         *slot_value = NonMaxUsize::new(at);
+                        pc = *next;
+                    }
+                    Instruction::Address { slot, next } => {
+                        let Some(end) = address::end(text, at) else { break 'step false };
+                        if let Some(slot) = slot {
+                            let slot = usize::from(*slot);
+                            for (slot, place) in [(slot, at), (slot + 1, end)] {
+                                if !stack.is_empty() {
+                                    stack.push(Frame::Slot { slot: slot as u16, old: slots[slot] });
+                                }
+                                slots[slot] = NonMaxUsize::new(place);
+                            }
+                        }
+                        at = end;
                         pc = *next;
                     }
                     Instruction::Start { next } => {
@@ -351,6 +366,11 @@ impl Program {
                 let window = &text[low..text.len().min(high + 1)];
                 low + window.iter().rposition(|byte| table[usize::from(*byte)])?
             }
+            Hint::SetOrEnd(_) if high == text.len() => high,
+            Hint::SetOrEnd(set) => {
+                let table = &self.sets[usize::from(*set)].table;
+                low + text[low..=high].iter().rposition(|byte| table[usize::from(*byte)])?
+            }
             Hint::Anything => high,
         };
         if found > low {
@@ -371,6 +391,15 @@ impl Program {
                 let window = &text[low..text.len().min(high + 1)];
                 low + window.iter().position(|byte| table[usize::from(*byte)])?
             }
+            Hint::SetOrEnd(set) => {
+                let table = &self.sets[usize::from(*set)].table;
+                let window = &text[low..text.len().min(high + 1)];
+                match window.iter().position(|byte| table[usize::from(*byte)]) {
+                    Some(found) => low + found,
+                    None if high == text.len() => high,
+                    None => return None,
+                }
+            }
             Hint::Anything => low,
         };
         if found < high {
@@ -389,20 +418,21 @@ impl Set {
     fn new(bytes: ByteSet) -> Set {
         let mut table = Box::new([false; 256]);
         (0..=255u8).for_each(|byte| table[usize::from(byte)] = bytes.contains(byte));
-        let missing = || (0..=255u8).find(|byte| !bytes.contains(*byte));
-        Set { bytes, table, all_but: (bytes.len() == 255).then(missing).flatten(), all: bytes.len() == 256 }
+        let missing: Vec<u8> = (0..=255u8).filter(|byte| !bytes.contains(*byte)).collect();
+        Set { bytes, table, all_but: (missing.len() <= 3).then(|| missing.into()) }
     }
 
     /// How many bytes at the start of `text` are in the set.
     #[inline]
     fn count(&self, text: &[u8]) -> usize {
-        if self.all {
-            return text.len();
-        }
-        if let Some(stop) = self.all_but {
-            return memchr::memchr(stop, text).unwrap_or(text.len());
-        }
-        text.iter().position(|byte| !self.table[usize::from(*byte)]).unwrap_or(text.len())
+        let stop = match self.all_but.as_deref() {
+            None => text.iter().position(|byte| !self.table[usize::from(*byte)]),
+            Some(&[stop]) => memchr::memchr(stop, text),
+            Some(&[one, two]) => memchr::memchr2(one, two, text),
+            Some(&[one, two, three]) => memchr::memchr3(one, two, three, text),
+            Some(_) => None,
+        };
+        stop.unwrap_or(text.len())
     }
 }
 
@@ -420,377 +450,5 @@ impl BranchTable {
     }
 }
 
-/// Builds from the end to the start, so that what follows is known.
-struct Compiler {
-    code: Vec<Instruction>,
-    info: Vec<Info>,
-    sets: Vec<Set>,
-    groups: Vec<usize>,
-}
-
-impl Compiler {
-    fn push(&mut self, instruction: Instruction, info: Info) -> Option<u16> {
-        if self.code.len() >= INSTRUCTIONS_MAX {
-            return None;
-        }
-        self.code.push(instruction);
-        self.info.push(info);
-        Some(self.code.len() as u16 - 1)
-    }
-
-    fn set(&mut self, bytes: ByteSet) -> Option<u16> {
-        if let Some(known) = self.sets.iter().position(|set| set.bytes == bytes) {
-            return Some(known as u16);
-        }
-        self.sets.push(Set::new(bytes));
-        (self.sets.len() <= INSTRUCTIONS_MAX).then_some(self.sets.len() as u16 - 1)
-    }
-
-    fn info(&self, pc: u16) -> Info {
-        self.info[usize::from(pc)]
-    }
-
-    fn compile(&mut self, hir: &Hir, next: u16) -> Option<u16> {
-        match hir.kind() {
-            HirKind::Empty => Some(next),
-            HirKind::Literal(literal) => {
-                let mut first = ByteSet::default();
-                first.insert(literal.0[0]);
-                let info = Info { first, empty: false, end: false };
-                let bytes = &literal.0;
-                let mut head = [0; 8];
-                let in_head = bytes.len().min(8);
-                head[..in_head].copy_from_slice(&bytes[..in_head]);
-                let mask = if in_head == 8 { u64::MAX } else { (1 << (in_head * 8)) - 1 };
-                let literal = Instruction::Literal {
-                    head: u64::from_le_bytes(head),
-                    mask,
-                    len: u32::try_from(bytes.len()).ok()?,
-                    rest: bytes[in_head..].into(),
-                    next,
-                };
-                self.push(literal, info)
-            }
-            HirKind::Class(class) => {
-                let first = class_bytes(class)?;
-                let set = self.set(first)?;
-                self.push(Instruction::One { set, next }, Info { first, empty: false, end: false })
-            }
-            HirKind::Look(look) => {
-                let after = self.info(next);
-                match look {
-                    Look::Start => self.push(Instruction::Start { next }, after),
-                    Look::End => {
-                        let info =
-                            Info { first: ByteSet::default(), empty: false, end: after.empty || after.end };
-                        self.push(Instruction::End { next }, info)
-                    }
-                    Look::WordAscii => self.push(Instruction::WordBoundary { next, negated: false }, after),
-                    Look::WordAsciiNegate => {
-                        self.push(Instruction::WordBoundary { next, negated: true }, after)
-                    }
-                    _ => None,
-                }
-            }
-            HirKind::Capture(capture) => {
-                let group = capture.index as usize;
-                if !self.groups.contains(&group) {
-                    return self.compile(&capture.sub, next);
-                }
-                let after = self.info(next);
-                let close = self.push(Instruction::Save { slot: (group * 2 + 1) as u16, next }, after)?;
-                let inside = self.compile(&capture.sub, close)?;
-                let info = self.info(inside);
-                self.push(Instruction::Save { slot: (group * 2) as u16, next: inside }, info)
-            }
-            HirKind::Concat(parts) => {
-                parts.iter().rev().try_fold(next, |next, part| self.compile(part, next))
-            }
-            HirKind::Alternation(parts) => {
-                let mut branches = Vec::new();
-                for part in parts {
-                    branches.push(self.compile(part, next)?);
-                }
-                self.branches(&branches)
-            }
-            HirKind::Repetition(repetition) => {
-                let (min, max) = (repetition.min, repetition.max);
-                match single(&repetition.sub) {
-                    Some(bytes) => self.repeat_class(bytes, min, max, repetition.greedy, next),
-                    None => self.repeat(&repetition.sub, min, max, repetition.greedy, next),
-                }
-            }
-        }
-    }
-
-    fn branches(&mut self, pcs: &[u16]) -> Option<u16> {
-        // More than eight: the last of them are an alternation of their own.
-        if let Some((first, rest)) = pcs.split_at_checked(7)
-            && rest.len() > 1
-        {
-            let rest = self.branches(rest)?;
-            return self.branches(&[first, &[rest]].concat());
-        }
-        let mut all = Info { first: ByteSet::default(), empty: false, end: false };
-        for pc in pcs {
-            let info = self.info(*pc);
-            all.first.union(&info.first);
-            all.empty |= info.empty;
-            all.end |= info.end;
-        }
-        let infos: Vec<(u16, Info)> = pcs.iter().map(|pc| (*pc, self.info(*pc))).collect();
-        self.push(Instruction::Branches { table: BranchTable::new(&infos) }, all)
-    }
-
-    fn repeat_class(
-        &mut self,
-        bytes: ByteSet,
-        min: u32,
-        max: Option<u32>,
-        greedy: bool,
-        next: u16,
-    ) -> Option<u16> {
-        let after = self.info(next);
-        let whole = !after.empty && !after.first.intersects(&bytes);
-        // Also where the run's own maximum cuts it: given back, the next byte would still be of the class.
-        let mode = match (whole, greedy) {
-            (true, _) => RunMode::Whole,
-            (_, true) => RunMode::Greedy,
-            (_, false) => RunMode::Lazy,
-        };
-        let hint = match (after.empty, after.end, after.first.len()) {
-            (true, _, _) => Hint::Anything,
-            (_, true, 0) => Hint::End,
-            (_, true, _) => Hint::Anything,
-            (_, false, 1) => Hint::Byte((0..=255u8).find(|byte| after.first.contains(*byte))?),
-            (_, false, _) => Hint::Set(self.set(after.first)?),
-        };
-        let set = self.set(bytes)?;
-        let mut info = Info { first: bytes, empty: false, end: false };
-        if min == 0 {
-            info.first.union(&after.first);
-            info.empty = after.empty;
-            info.end = after.end;
-        }
-        let max = max.unwrap_or(u32::MAX);
-        self.push(Instruction::Run { set, min, max, mode, hint, next }, info)
-    }
-
-    fn repeat(&mut self, sub: &Hir, min: u32, max: Option<u32>, greedy: bool, next: u16) -> Option<u16> {
-        let (first, empty) = super::literal::first_bytes(sub);
-        // An empty round would go on for ever.
-        if empty && max != Some(1) {
-            return None;
-        }
-        let mut pc = next;
-        match max {
-            None => {
-                // The loop's head comes before its body is known; its branches are put in after.
-                let after = self.info(next);
-                let mut info = Info { first, ..after };
-                info.first.union(&after.first);
-                let head = self.push(Instruction::Match, info)?;
-                // `(?:[class]|other)*` is `[class]*(?:other[class]*)*`: the class is run through whole.
-                let (through, others) = if greedy { class_first(sub) } else { (None, Vec::new()) };
-                pc = match through {
-                    Some(bytes) => {
-                        let mut branches = Vec::new();
-                        for other in others {
-                            branches.push(self.compile(other, head)?);
-                        }
-                        branches.push(next);
-                        let on = self.branches(&branches)?;
-                        let run = self.repeat_class(bytes, 0, None, true, on)?;
-                        // The head is the run; the code before it names the head.
-                        self.code.swap(usize::from(head), usize::from(run));
-                        head
-                    }
-                    None => {
-                        let body = self.compile(sub, head)?;
-                        let body = (body, Info { first, empty: false, end: false });
-                        let on = (next, after);
-                        let branches = if greedy { [body, on] } else { [on, body] };
-                        self.code[usize::from(head)] =
-                            Instruction::Branches { table: BranchTable::new(&branches) };
-                        head
-                    }
-                };
-            }
-            Some(max) => {
-                for _ in min..max {
-                    let body = self.compile(sub, pc)?;
-                    pc = self.branches(&if greedy { [body, next] } else { [next, body] })?;
-                }
-            }
-        }
-        (0..min).try_fold(pc, |pc, _| self.compile(sub, pc))
-    }
-}
-
-/// The class at the head of an alternation, and the other branches.
-fn class_first(hir: &Hir) -> (Option<ByteSet>, Vec<&Hir>) {
-    let HirKind::Alternation(parts) = hir.kind() else { return (None, Vec::new()) };
-    let Some((first, rest)) = parts.split_first() else { return (None, Vec::new()) };
-    // Only more than one byte is worth a run; one that others begin with too is still tried first.
-    match single(first) {
-        Some(bytes) => (Some(bytes), rest.iter().collect()),
-        None => (None, Vec::new()),
-    }
-}
-
-/// The bytes of something that takes exactly one.
-fn single(hir: &Hir) -> Option<ByteSet> {
-    match hir.kind() {
-        HirKind::Class(class) => class_bytes(class),
-        HirKind::Literal(literal) if literal.0.len() == 1 => {
-            let mut set = ByteSet::default();
-            set.insert(literal.0[0]);
-            Some(set)
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use regex_automata::nfa::thompson::pikevm::PikeVM;
-    use regex_automata::util::syntax;
-    use regex_automata::{Anchored, Input};
-
-    use super::*;
-
-    /// Groups as the general engine finds them, or `None` for no match.
-    fn wanted(regex: &str, text: &[u8]) -> Option<Vec<Option<usize>>> {
-        let config = syntax::Config::new().unicode(false).utf8(false).dot_matches_new_line(true);
-        let thompson = regex_automata::nfa::thompson::Config::new().utf8(false);
-        let vm = PikeVM::builder().syntax(config).thompson(thompson).build(regex).unwrap();
-        let mut cache = vm.create_cache();
-        let mut slots = vec![None; vm.get_nfa().group_info().slot_len()];
-        let input = Input::new(text).anchored(Anchored::Yes);
-        vm.search_slots(&mut cache, &input, &mut slots)?;
-        Some(slots[2..].iter().map(|slot| slot.map(NonMaxUsize::get)).collect())
-    }
-
-    fn got(regex: &str, text: &[u8]) -> Result<Option<Vec<Option<usize>>>, Outcome> {
-        let hir = regex_syntax::ParserBuilder::new()
-            .unicode(false)
-            .utf8(false)
-            .dot_matches_new_line(true)
-            .build()
-            .parse(regex)
-            .unwrap();
-        let groups: Vec<usize> = (1..=hir.properties().explicit_captures_len()).collect();
-        let program = Program::new(&hir, &groups).ok_or(Outcome::Costly)?;
-        let mut slots = Vec::new();
-        match program.run(&mut ProgramCache::default(), text, &mut slots) {
-            Outcome::Match => Ok(Some(slots.iter().skip(2).map(|slot| slot.map(NonMaxUsize::get)).collect())),
-            Outcome::NoMatch => Ok(None),
-            Outcome::Costly => Err(Outcome::Costly),
-        }
-    }
-
-    #[test]
-    fn the_match_is_the_general_engines() {
-        let regexes = [
-            "(a*)(ab)*(b*)$",
-            "user=<(.*)>, rip=([0-9a-f:.]+), (?:TLS, )?session=<(.*)>$",
-            "(?:(x)|(xy))(z?)$",
-            "([^ ]*?) from ([0-9]{1,3}(?:\\.[0-9]{1,3}){3})(?: port ([0-9]+))?(?: ssh2)?$",
-            "((?:[^\"\\\\]|\\\\.)*)\"(.*)$",
-            "(a|ab)(c|bcd)(d*)$",
-            "(?:a{2,3}?)(a*)$",
-            "(a+?)(a+)$",
-            "^(a)|b$",
-            "(?i:AbC)(.?)$",
-            "\\b(a+)\\b (.*)$",
-            "(?:(a)|b)*(c)$",
-            "[a-c]{0,3}(c)$",
-            "(?:ab?){2,3}(b*)$",
-            "((?:[a-c]|c?d)*)(c.*)$",
-            "(?:a|b|c|d|e|f|g|h|i|jk|(x))(y?)(.*)$",
-        ];
-        let texts = [
-            "",
-            "a",
-            "ab",
-            "abab",
-            "aabbb",
-            "user=<x>, rip=1.2.3.4, session=<y>",
-            "user=<a>, rip=1.1.1.1, session=<b>, rip=2.2.2.2, TLS, session=<c>",
-            "xyz",
-            "xz",
-            "xy",
-            "bob from 1.2.3.4 from 5.6.7.8 port 22 ssh2",
-            "a\\\"b\"c",
-            "abcd",
-            "acd",
-            "abbcd",
-            "aaaa",
-            "aaaaa",
-            "b",
-            "aBcd",
-            "ABC",
-            "aa b",
-            "abac",
-            "abc",
-            "bbc",
-            "cc",
-            "ccc",
-            "cccc",
-            "abaab",
-            "ababb",
-        ];
-        for regex in regexes {
-            for text in texts {
-                assert_eq!(
-                    got(regex, text.as_bytes()),
-                    Ok(wanted(regex, text.as_bytes())),
-                    "{regex} on {text:?}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn what_would_go_back_for_ever_is_left_to_others() {
-        let text = "a".repeat(4000);
-        assert_eq!(got("(?:a|aa)+b", text.as_bytes()), Err(Outcome::Costly));
-        assert_eq!(got(".*x", text.as_bytes()), Ok(None));
-    }
-
-    fn regex_part() -> impl Strategy<Value = String> {
-        let leaf = prop_oneof![
-            Just("a".to_owned()),
-            Just("b".to_owned()),
-            Just("ab".to_owned()),
-            Just(".".to_owned()),
-            Just("[ab]".to_owned()),
-            Just("[^a]".to_owned()),
-            Just("c".to_owned()),
-            Just("[bc]".to_owned()),
-        ];
-        leaf.prop_recursive(4, 24, 4, |inner| {
-            prop_oneof![
-                proptest::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
-                proptest::collection::vec(inner.clone(), 2..4)
-                    .prop_map(|parts| format!("(?:{})", parts.join("|"))),
-                inner.clone().prop_map(|part| format!("({part})")),
-                (inner, 0..8usize).prop_map(|(part, how)| {
-                    let how = ["*", "+", "?", "*?", "+?", "??", "{1,2}", "{2}"][how];
-                    format!("(?:{part}){how}")
-                }),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn any_pattern_matches_as_in_the_general_engine(regex in regex_part(), end in any::<bool>(), text in "[abc]{0,12}") {
-            let regex = if end { format!("{regex}$") } else { regex };
-            if let Ok(found) = got(&regex, text.as_bytes()) {
-                prop_assert_eq!(found, wanted(&regex, text.as_bytes()), "{}", regex);
-            }
-        }
-    }
-}
+mod tests;

@@ -186,7 +186,8 @@ impl Scan<'_, '_> {
             let (at, number) = prefilter.pattern(candidate);
             let filter = &filters[at];
             if current.is_none_or(|(known, _)| known != at) {
-                current = Some((at, filter.frame(text).map(|framed| Line { whole, index, framed })));
+                let framed = filter.frame_of(text, prefilter.reads(at));
+                current = Some((at, framed.map(|framed| Line { whole, index, framed })));
             }
             let Some((_, Some(line))) = current else { continue };
             if self.pattern(filter, at, number, &line) {
@@ -339,10 +340,16 @@ pub type PatternMatch = (usize, Vec<(Tag, Vec<u8>)>);
 impl Filter {
     /// Takes a line apart in the first of the filter's frames that fits it, program name included.
     pub fn frame<'l>(&self, line: &'l [u8]) -> Option<Framed<'l>> {
+        self.frame_of(line, false)
+    }
+
+    /// The same. `reads`: the line's program name is known to fit.
+    #[inline]
+    fn frame_of<'l>(&self, line: &'l [u8], reads: bool) -> Option<Framed<'l>> {
         self.frames.iter().find_map(|kind| {
             let framed = kind.split(line)?;
             match framed.ident {
-                Some(ident) if !self.ident.is_empty() => {
+                Some(ident) if !reads && !self.ident.is_empty() => {
                     self.ident.iter().any(|glob| glob.fits(ident, framed.short_ident)).then_some(framed)
                 }
                 _ => Some(framed),

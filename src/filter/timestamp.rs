@@ -373,6 +373,18 @@ pub struct Resolver {
     memo: Option<(i64, i32)>,
     /// Day of `now` (UTC) -> its local year.
     now_year: Option<(i64, i32)>,
+    /// The minute placed last, and its first second: most lines are of the same one.
+    minute: Option<Minute>,
+    /// The date in hand has two moments.
+    ambiguous: bool,
+}
+
+/// A minute as written, by which `now` it was placed, and where. Seconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+struct Minute {
+    written: Civil,
+    now: Timestamp,
+    start: i64,
 }
 
 /// A stamp without a year further in the future than this is of last year.
@@ -382,7 +394,7 @@ const SKEW_SECS: i64 = 900;
 
 impl Resolver {
     pub fn new(zone: Tz, year: Option<i32>) -> Resolver {
-        Resolver { zone, year, memo: None, now_year: None }
+        Resolver { zone, year, memo: None, now_year: None, minute: None, ambiguous: false }
     }
 
     /// The moment that `date` names. `None`: the date does not exist (31 February).
@@ -394,20 +406,42 @@ impl Resolver {
             Date::Moment(at) => return Some(at),
             Date::Civil(civil) => civil,
         };
-        let secs = match civil.year.or(self.year) {
-            Some(year) => self.in_year(&civil, year, now, last)?,
-            None => {
-                let year = self.year_of(now);
-                // Next year's only where another host's clock is ahead of ours at New Year's Eve; earlier ones
-                // for New Year's Eve read on New Year's Day, and for 29 February.
-                (year - 8..=year + 1).rev().find_map(|candidate| {
-                    let ahead = if candidate > year { SKEW_SECS } else { FUTURE_SECS };
-                    self.in_year(&civil, candidate, now, last)
-                        .filter(|secs| *secs <= now.secs().saturating_add(ahead))
-                })?
-            }
+        let second = civil.second % 60;
+        let written = Civil { second: civil.second - second, micros: 0, ..civil };
+        let start = match self.minute {
+            Some(minute) if minute.written == written && minute.now == now => Some(minute.start),
+            _ => self.place_minute(written, now, last),
+        };
+        let secs = match start {
+            Some(start) => start + i64::from(second),
+            None => self.place(&civil, now, last)?,
         };
         Some(Timestamp::from_micros(secs * 1_000_000 + i64::from(civil.micros)))
+    }
+
+    /// The first second of a minute, if the minute is whole: one moment, nothing between its first second and its last.
+    fn place_minute(&mut self, written: Civil, now: Timestamp, last: Option<Timestamp>) -> Option<i64> {
+        self.ambiguous = false;
+        let start = self.place(&written, now, last)?;
+        let end = self.place(&Civil { second: written.second + 59, ..written }, now, last)?;
+        if self.ambiguous || end != start + 59 {
+            return None;
+        }
+        self.minute = Some(Minute { written, now, start });
+        Some(start)
+    }
+
+    fn place(&mut self, civil: &Civil, now: Timestamp, last: Option<Timestamp>) -> Option<i64> {
+        if let Some(year) = civil.year.or(self.year) {
+            return self.in_year(civil, year, now, last);
+        }
+        let year = self.year_of(now);
+        // Next year's only where another host's clock is ahead of ours at New Year's Eve; earlier ones
+        // for New Year's Eve read on New Year's Day, and for 29 February.
+        (year - 8..=year + 1).rev().find_map(|candidate| {
+            let ahead = if candidate > year { SKEW_SECS } else { FUTURE_SECS };
+            self.in_year(civil, candidate, now, last).filter(|secs| *secs <= now.secs().saturating_add(ahead))
+        })
     }
 
     fn year_of(&mut self, now: Timestamp) -> i32 {
@@ -454,6 +488,7 @@ impl Resolver {
             // The clocks went forward over this time; the writer had not noticed yet: the offset before.
             Gap => self.zone.offset_from_utc_datetime(&naive(local - 86_400)).fix().local_minus_utc(),
             Ambiguous(first, second) => {
+                self.ambiguous = true;
                 let (first, second) = (first.fix().local_minus_utc(), second.fix().local_minus_utc());
                 let (early, late) = (local - i64::from(first), local - i64::from(second));
                 let now = now.secs();

@@ -4,6 +4,7 @@
 //! lines ([`json`]), a summary for people ([`report`]), or what no filter reads ([`unmatched`]).
 
 mod json;
+mod pairs;
 mod progress;
 mod report;
 mod shape;

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use chrono::{TimeZone, Utc};
 use chrono_tz::Tz;
+use hashbrown::HashMap;
 use hashbrown::hash_map::{Entry, EntryRef};
-use hashbrown::{HashMap, HashSet};
 
+use super::pairs::Pairs;
 use super::{Output, Totals};
 use crate::addr::Host;
-use crate::banctl::table::{Look, Table, Tone, cell};
+use crate::banctl::table::{Cell, Look, Table, Tone, cell};
 use crate::filter::{Attempt, Filter, Outcome};
 use crate::time::{Timestamp, show_duration};
 
@@ -47,14 +48,12 @@ struct Row {
     /// In order of first mention.
     id: u32,
     tally: Tally,
-    /// Accounts tried from an address, addresses that tried an account.
-    others: u32,
     span: Option<(Timestamp, Timestamp)>,
 }
 
 impl Row {
     fn new(id: usize) -> Row {
-        Row { id: id as u32, tally: Tally::default(), others: 0, span: None }
+        Row { id: id as u32, tally: Tally::default(), span: None }
     }
 
     fn add(&mut self, attempt: &Attempt<'_>) {
@@ -63,6 +62,19 @@ impl Row {
             let (first, last) = self.span.unwrap_or((time, time));
             self.span = Some((first.min(time), last.max(time)));
         }
+    }
+
+    /// A line of a table. `others`: accounts tried from an address, addresses that tried an account.
+    fn cells(&self, name: String, others: u64, zone: Tz) -> Vec<Cell> {
+        let (first, last) = times(zone, self.span);
+        vec![
+            cell(name, Tone::Bold),
+            self.tally.failures.into(),
+            self.tally.successes.into(),
+            others.into(),
+            first.into(),
+            last.into(),
+        ]
     }
 }
 
@@ -74,8 +86,7 @@ pub(super) struct Report {
     nowhere: u64,
     hosts: HashMap<Host, Row>,
     accounts: HashMap<Vec<u8>, Row>,
-    /// Who tried what: ids of both.
-    pairs: HashSet<(u32, u32)>,
+    pairs: Pairs,
     /// An account in lower case.
     folded: Vec<u8>,
     span: Option<(Timestamp, Timestamp)>,
@@ -91,7 +102,7 @@ impl Report {
             nowhere: 0,
             hosts: HashMap::new(),
             accounts: HashMap::new(),
-            pairs: HashSet::new(),
+            pairs: Pairs::new(PAIRS_MAX),
             folded: Vec::new(),
             span: None,
             full: false,
@@ -127,7 +138,7 @@ impl Output for Report {
                 }
             };
             row.add(attempt);
-            Some(row)
+            Some(row.id)
         });
         if attempt.host.is_none() && attempt.outcome == Outcome::Failure {
             self.nowhere += times;
@@ -146,15 +157,10 @@ impl Output for Report {
                 }
             };
             row.add(attempt);
-            Some(row)
+            Some(row.id)
         });
         if let (Some(host), Some(account)) = (host, account) {
-            if self.pairs.len() >= PAIRS_MAX {
-                self.full = true;
-            } else if self.pairs.insert((host.id, account.id)) {
-                host.others += 1;
-                account.others += 1;
-            }
+            self.full |= !self.pairs.add(host, account);
         }
     }
 
@@ -166,7 +172,7 @@ impl Output for Report {
 impl Report {
     /// The whole summary. `zone`: for the times shown, the zone of the log. `elapsed`: reading and matching.
     pub fn text(
-        &self,
+        &mut self,
         look: Look,
         zone: Tz,
         filters: &[Arc<Filter>],
@@ -248,43 +254,31 @@ impl Report {
         out
     }
 
-    fn addresses(&self, look: Look, zone: Tz, out: &mut String) {
+    fn addresses(&mut self, look: Look, zone: Tz, out: &mut String) {
         let tried = self.hosts.iter().filter(|(_, row)| row.tally.failures > 0);
         let mut top: Vec<(&Host, &Row)> = tried.collect();
         let all = top.len();
         // Failures first; equal ones by address, so that a scan comes out the same each time.
         keep_top(&mut top, |(host, row)| (std::cmp::Reverse(row.tally.failures), **host));
+        let ids: Vec<u32> = top.iter().map(|(_, row)| row.id).collect();
+        let (accounts, _) = self.pairs.count(&ids, &[]);
         let mut table = Table::new(&["ADDRESS", "FAILURES", "SUCCESSES", "ACCOUNTS", "FIRST", "LAST"]);
-        for (host, row) in top {
-            let (first, last) = times(zone, row.span);
-            table.row(vec![
-                cell(host.to_string(), Tone::Bold),
-                row.tally.failures.into(),
-                row.tally.successes.into(),
-                row.others.into(),
-                first.into(),
-                last.into(),
-            ]);
+        for ((host, row), accounts) in top.into_iter().zip(accounts) {
+            table.row(row.cells(host.to_string(), accounts, zone));
         }
         section(out, look, &table, all, ("address failed", "addresses failed"));
     }
 
-    fn tried(&self, look: Look, zone: Tz, out: &mut String) {
+    fn tried(&mut self, look: Look, zone: Tz, out: &mut String) {
         let mut top: Vec<(&Vec<u8>, &Row)> =
             self.accounts.iter().filter(|(_, row)| row.tally.failures > 0).collect();
         let all = top.len();
         keep_top(&mut top, |(account, row)| (std::cmp::Reverse(row.tally.failures), *account));
+        let ids: Vec<u32> = top.iter().map(|(_, row)| row.id).collect();
+        let (_, hosts) = self.pairs.count(&[], &ids);
         let mut table = Table::new(&["ACCOUNT", "FAILURES", "SUCCESSES", "ADDRESSES", "FIRST", "LAST"]);
-        for (account, row) in top {
-            let (first, last) = times(zone, row.span);
-            table.row(vec![
-                cell(shortened(account), Tone::Bold),
-                row.tally.failures.into(),
-                row.tally.successes.into(),
-                row.others.into(),
-                first.into(),
-                last.into(),
-            ]);
+        for ((account, row), hosts) in top.into_iter().zip(hosts) {
+            table.row(row.cells(shortened(account), hosts, zone));
         }
         section(out, look, &table, all, ("account was tried", "accounts were tried"));
     }
@@ -372,7 +366,7 @@ mod tests {
         }
     }
 
-    fn shown(report: &Report) -> String {
+    fn shown(report: &mut Report) -> String {
         let filter = Arc::new(
             Filter::from_toml("demo", "description = \"d\"\nfailregex = [\"x <HOST>$\"]", "f").unwrap(),
         );
@@ -385,7 +379,7 @@ mod tests {
         for (host, user) in [("203.0.113.7", "Alice"), ("203.0.113.7", "alice"), ("203.0.113.8", "bob")] {
             report.attempt(1, &attempt(host, user.as_bytes(), 1_795_300_000), false);
         }
-        let text = shown(&report);
+        let text = shown(&mut report);
         let row = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or(&text).to_owned();
         let words = |line: String| line.split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(row("203.0.113.7")), ["203.0.113.7", "2", "0", "1"]);
@@ -416,7 +410,7 @@ mod tests {
                 report.attempt(1, &attempt(&format!("203.0.113.{n}"), &[b'a' + n % 26], 0), false);
             }
         }
-        let text = shown(&report);
+        let text = shown(&mut report);
         let order: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix("203.0.113.")?.split(' ').next()).collect();
         assert_eq!(order, ["38", "39", "36", "37", "34", "35", "32", "33", "30", "31"], "{text}");
@@ -428,7 +422,7 @@ mod tests {
         let mut report = Report::new(1);
         report.attempt(1, &attempt("203.0.113.7", b"\x1b[2J\xffroot", 0), false);
         report.attempt(1, &attempt("203.0.113.7", &[b'x'; 3000], 0), false);
-        let text = shown(&report);
+        let text = shown(&mut report);
         assert!(!text.contains('\x1b') && text.contains("\\x1b[2j\\xffroot"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() < 160), "{text}");
     }

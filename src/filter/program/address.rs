@@ -1,0 +1,79 @@
+//! `<HOST>`, read without trying its readings one by one.
+//!
+//! The forms of [`HOST`](crate::filter::compile::HOST) tell each other apart by their bytes, and inside each a run ends
+//! where its class does. So where the pattern goes on with a byte that no address holds ([`goes_on`]), there is one
+//! reading or none.
+
+/// Whether an address or its zone index could hold `byte`.
+pub fn goes_on(byte: u8) -> bool {
+    is_zone(byte) || matches!(byte, b':' | b'%')
+}
+
+fn is_inside(byte: u8) -> bool {
+    byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')
+}
+
+fn is_zone(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
+}
+
+/// Length of the run of bytes that fit, at most `max`.
+#[inline]
+fn run(text: &[u8], max: usize, fits: impl Fn(u8) -> bool) -> usize {
+    let text = &text[..text.len().min(max)];
+    text.iter().position(|byte| !fits(*byte)).unwrap_or(text.len())
+}
+
+/// Where the address that begins at `at` ends; `None`: there is none.
+#[inline]
+pub fn end(text: &[u8], at: usize) -> Option<usize> {
+    let bracketed = text.get(at) == Some(&b'[');
+    let mut at = at + usize::from(bracketed);
+    if text[at..].starts_with(b"IPv6:") {
+        at += 5;
+    }
+    if bracketed {
+        let inside = run(&text[at..], 45, is_inside);
+        if inside < 2 {
+            return None;
+        }
+        at = zone(text, at + inside)?;
+        return (text.get(at) == Some(&b']')).then_some(at + 1);
+    }
+    ipv4(text, at).or_else(|| ipv6(text, at))
+}
+
+/// Four runs of one to three digits.
+#[inline]
+fn ipv4(text: &[u8], mut at: usize) -> Option<usize> {
+    for dot in [true, true, true, false] {
+        let digits = run(&text[at..], 3, |byte| byte.is_ascii_digit());
+        at += digits;
+        if digits == 0 || (dot && text.get(at) != Some(&b'.')) {
+            return None;
+        }
+        at += usize::from(dot);
+    }
+    Some(at)
+}
+
+fn ipv6(text: &[u8], mut at: usize) -> Option<usize> {
+    at += run(&text[at..], 4, |byte| byte.is_ascii_hexdigit());
+    if text.get(at) != Some(&b':') {
+        return None;
+    }
+    let rest = run(&text[at + 1..], 44, is_inside);
+    if rest == 0 {
+        return None;
+    }
+    zone(text, at + 1 + rest)
+}
+
+/// Passes over `%` and a zone index; `None`: a `%` without one.
+fn zone(text: &[u8], at: usize) -> Option<usize> {
+    if text.get(at) != Some(&b'%') {
+        return Some(at);
+    }
+    let len = run(&text[at + 1..], 16, is_zone);
+    (len > 0).then_some(at + 1 + len)
+}

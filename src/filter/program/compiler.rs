@@ -1,0 +1,275 @@
+//! From a pattern's tree to its program.
+
+use std::sync::OnceLock;
+
+use regex_syntax::hir::{Hir, HirKind, Look};
+
+use super::{BranchTable, Hint, Info, Instruction, Program, RunMode, Set, address};
+use crate::filter::compile::HOST;
+use crate::filter::literal::{ByteSet, class_bytes, first_bytes};
+
+/// Larger programs are left to the general engine. Instructions.
+const INSTRUCTIONS_MAX: usize = 4000;
+
+/// Builds from the end to the start, so that what follows is known.
+pub(super) struct Compiler {
+    code: Vec<Instruction>,
+    info: Vec<Info>,
+    sets: Vec<Set>,
+    groups: Vec<usize>,
+}
+
+impl Compiler {
+    /// See [`Program::new`].
+    pub fn program(hir: &Hir, groups: &[usize]) -> Option<Program> {
+        let mut compiler =
+            Compiler { code: Vec::new(), info: Vec::new(), sets: Vec::new(), groups: groups.to_vec() };
+        let end =
+            compiler.push(Instruction::Match, Info { first: ByteSet::default(), empty: true, end: true })?;
+        let start = compiler.compile(hir, end)?;
+        let slots = groups.iter().max().map_or(0, |last| last * 2 + 2);
+        Some(Program { code: compiler.code, sets: compiler.sets, start, slots })
+    }
+
+    fn push(&mut self, instruction: Instruction, info: Info) -> Option<u16> {
+        if self.code.len() >= INSTRUCTIONS_MAX {
+            return None;
+        }
+        self.code.push(instruction);
+        self.info.push(info);
+        Some(self.code.len() as u16 - 1)
+    }
+
+    fn set(&mut self, bytes: ByteSet) -> Option<u16> {
+        if let Some(known) = self.sets.iter().position(|set| set.bytes == bytes) {
+            return Some(known as u16);
+        }
+        self.sets.push(Set::new(bytes));
+        (self.sets.len() <= INSTRUCTIONS_MAX).then_some(self.sets.len() as u16 - 1)
+    }
+
+    fn info(&self, pc: u16) -> Info {
+        self.info[usize::from(pc)]
+    }
+
+    fn compile(&mut self, hir: &Hir, next: u16) -> Option<u16> {
+        match hir.kind() {
+            HirKind::Empty => Some(next),
+            HirKind::Literal(literal) => {
+                let mut first = ByteSet::default();
+                first.insert(literal.0[0]);
+                let info = Info { first, empty: false, end: false };
+                let bytes = &literal.0;
+                let mut head = [0; 8];
+                let in_head = bytes.len().min(8);
+                head[..in_head].copy_from_slice(&bytes[..in_head]);
+                let mask = if in_head == 8 { u64::MAX } else { (1 << (in_head * 8)) - 1 };
+                let literal = Instruction::Literal {
+                    head: u64::from_le_bytes(head),
+                    mask,
+                    len: u32::try_from(bytes.len()).ok()?,
+                    rest: bytes[in_head..].into(),
+                    next,
+                };
+                self.push(literal, info)
+            }
+            HirKind::Class(class) => {
+                let first = class_bytes(class)?;
+                let set = self.set(first)?;
+                self.push(Instruction::One { set, next }, Info { first, empty: false, end: false })
+            }
+            HirKind::Look(look) => {
+                let after = self.info(next);
+                match look {
+                    Look::Start => self.push(Instruction::Start { next }, after),
+                    Look::End => {
+                        let info =
+                            Info { first: ByteSet::default(), empty: false, end: after.empty || after.end };
+                        self.push(Instruction::End { next }, info)
+                    }
+                    Look::WordAscii => self.push(Instruction::WordBoundary { next, negated: false }, after),
+                    Look::WordAsciiNegate => {
+                        self.push(Instruction::WordBoundary { next, negated: true }, after)
+                    }
+                    _ => None,
+                }
+            }
+            HirKind::Capture(capture) => {
+                let group = capture.index as usize;
+                if let Some(address) = self.address(capture, next) {
+                    return Some(address);
+                }
+                if !self.groups.contains(&group) {
+                    return self.compile(&capture.sub, next);
+                }
+                let after = self.info(next);
+                let close = self.push(Instruction::Save { slot: (group * 2 + 1) as u16, next }, after)?;
+                let inside = self.compile(&capture.sub, close)?;
+                let info = self.info(inside);
+                self.push(Instruction::Save { slot: (group * 2) as u16, next: inside }, info)
+            }
+            HirKind::Concat(parts) => {
+                parts.iter().rev().try_fold(next, |next, part| self.compile(part, next))
+            }
+            HirKind::Alternation(parts) => {
+                let mut branches = Vec::new();
+                for part in parts {
+                    branches.push(self.compile(part, next)?);
+                }
+                self.branches(&branches)
+            }
+            HirKind::Repetition(repetition) => {
+                let (min, max) = (repetition.min, repetition.max);
+                match single(&repetition.sub) {
+                    Some(bytes) => self.repeat_class(bytes, min, max, repetition.greedy, next),
+                    None => self.repeat(&repetition.sub, min, max, repetition.greedy, next),
+                }
+            }
+        }
+    }
+
+    /// `<HOST>` as one instruction, where what follows cannot begin with anything that an address could go on with:
+    /// then the text has one reading as an address at most.
+    fn address(&mut self, capture: &regex_syntax::hir::Capture, next: u16) -> Option<u16> {
+        static WRITTEN: OnceLock<Option<Hir>> = OnceLock::new();
+        let written = WRITTEN.get_or_init(|| crate::filter::pattern::parse(HOST));
+        if written.as_ref() != Some(&*capture.sub) {
+            return None;
+        }
+        let after = self.info(next);
+        if after.empty || (0..=255).any(|byte| after.first.contains(byte) && address::goes_on(byte)) {
+            return None;
+        }
+        let (first, _) = first_bytes(&capture.sub);
+        let group = capture.index as usize;
+        let slot = self.groups.contains(&group).then_some((group * 2) as u16);
+        self.push(Instruction::Address { slot, next }, Info { first, empty: false, end: false })
+    }
+
+    fn branches(&mut self, pcs: &[u16]) -> Option<u16> {
+        // More than eight: the last of them are an alternation of their own.
+        if let Some((first, rest)) = pcs.split_at_checked(7)
+            && rest.len() > 1
+        {
+            let rest = self.branches(rest)?;
+            return self.branches(&[first, &[rest]].concat());
+        }
+        let mut all = Info { first: ByteSet::default(), empty: false, end: false };
+        for pc in pcs {
+            let info = self.info(*pc);
+            all.first.union(&info.first);
+            all.empty |= info.empty;
+            all.end |= info.end;
+        }
+        let infos: Vec<(u16, Info)> = pcs.iter().map(|pc| (*pc, self.info(*pc))).collect();
+        self.push(Instruction::Branches { table: BranchTable::new(&infos) }, all)
+    }
+
+    fn repeat_class(
+        &mut self,
+        bytes: ByteSet,
+        min: u32,
+        max: Option<u32>,
+        greedy: bool,
+        next: u16,
+    ) -> Option<u16> {
+        let after = self.info(next);
+        let whole = !after.empty && !after.first.intersects(&bytes);
+        // Also where the run's own maximum cuts it: given back, the next byte would still be of the class.
+        let mode = match (whole, greedy) {
+            (true, _) => RunMode::Whole,
+            (_, true) => RunMode::Greedy,
+            (_, false) => RunMode::Lazy,
+        };
+        let hint = match (after.empty, after.end, after.first.len()) {
+            (true, _, _) => Hint::Anything,
+            (_, true, 0) => Hint::End,
+            (_, true, _) => Hint::SetOrEnd(self.set(after.first)?),
+            (_, false, 1) => Hint::Byte((0..=255u8).find(|byte| after.first.contains(*byte))?),
+            (_, false, _) => Hint::Set(self.set(after.first)?),
+        };
+        let set = self.set(bytes)?;
+        let mut info = Info { first: bytes, empty: false, end: false };
+        if min == 0 {
+            info.first.union(&after.first);
+            info.empty = after.empty;
+            info.end = after.end;
+        }
+        let max = max.unwrap_or(u32::MAX);
+        self.push(Instruction::Run { set, min, max, mode, hint, next }, info)
+    }
+
+    fn repeat(&mut self, sub: &Hir, min: u32, max: Option<u32>, greedy: bool, next: u16) -> Option<u16> {
+        let (first, empty) = first_bytes(sub);
+        // An empty round would go on for ever.
+        if empty && max != Some(1) {
+            return None;
+        }
+        let mut pc = next;
+        match max {
+            None => {
+                // The loop's head comes before its body is known; its branches are put in after.
+                let after = self.info(next);
+                let mut info = Info { first, ..after };
+                info.first.union(&after.first);
+                let head = self.push(Instruction::Match, info)?;
+                // `(?:[class]|other)*` is `[class]*(?:other[class]*)*`: the class is run through whole.
+                let (through, others) = if greedy { class_first(sub) } else { (None, Vec::new()) };
+                pc = match through {
+                    Some(bytes) => {
+                        let mut branches = Vec::new();
+                        for other in others {
+                            branches.push(self.compile(other, head)?);
+                        }
+                        branches.push(next);
+                        let on = self.branches(&branches)?;
+                        let run = self.repeat_class(bytes, 0, None, true, on)?;
+                        // The head is the run; the code before it names the head.
+                        self.code.swap(usize::from(head), usize::from(run));
+                        head
+                    }
+                    None => {
+                        let body = self.compile(sub, head)?;
+                        let body = (body, Info { first, empty: false, end: false });
+                        let on = (next, after);
+                        let branches = if greedy { [body, on] } else { [on, body] };
+                        self.code[usize::from(head)] =
+                            Instruction::Branches { table: BranchTable::new(&branches) };
+                        head
+                    }
+                };
+            }
+            Some(max) => {
+                for _ in min..max {
+                    let body = self.compile(sub, pc)?;
+                    pc = self.branches(&if greedy { [body, next] } else { [next, body] })?;
+                }
+            }
+        }
+        (0..min).try_fold(pc, |pc, _| self.compile(sub, pc))
+    }
+}
+
+/// The class at the head of an alternation, and the other branches.
+fn class_first(hir: &Hir) -> (Option<ByteSet>, Vec<&Hir>) {
+    let HirKind::Alternation(parts) = hir.kind() else { return (None, Vec::new()) };
+    let Some((first, rest)) = parts.split_first() else { return (None, Vec::new()) };
+    // Only more than one byte is worth a run; one that others begin with too is still tried first.
+    match single(first) {
+        Some(bytes) => (Some(bytes), rest.iter().collect()),
+        None => (None, Vec::new()),
+    }
+}
+
+/// The bytes of something that takes exactly one.
+fn single(hir: &Hir) -> Option<ByteSet> {
+    match hir.kind() {
+        HirKind::Class(class) => class_bytes(class),
+        HirKind::Literal(literal) if literal.0.len() == 1 => {
+            let mut set = ByteSet::default();
+            set.insert(literal.0[0]);
+            Some(set)
+        }
+        _ => None,
+    }
+}
