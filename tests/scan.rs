@@ -268,6 +268,7 @@ fn what_no_filter_reads_is_told_by_shape_with_a_pattern_to_try() {
             "file": path,
             "line": 5,
             "suggestion": suggestion,
+            "fooled": null,
         })]
     );
     let (_, stdout, _) = told(&["--unmatched", &path]);
@@ -290,6 +291,23 @@ fn what_no_filter_reads_is_told_by_shape_with_a_pattern_to_try() {
         .collect();
     assert_eq!(found[1], ("2001:db8::7".to_owned(), "bob".to_owned()));
     assert_eq!(found.len(), 3);
+}
+
+#[test]
+fn a_filter_of_the_admins_that_a_client_fools_is_refused_as_by_the_daemon() {
+    let folder = Folder::new();
+    let path = folder.file("mail.log", LOG);
+    let config = folder.file("etc/portero.toml", "");
+    let filter = |rest: &str| {
+        let text = format!("description = \"demo\"\n{rest}failregex = ['''.*refused .* from <HOST>''']\n");
+        folder.file("etc/filters/demo.toml", text)
+    };
+    let file = filter("");
+    let (code, _, stderr) = told(&["--filters", "demo", "--config", &config, &path]);
+    assert_eq!(code, 78);
+    assert!(stderr.contains(&format!("{file}:2")) && stderr.contains("allow_unsafe = true"), "{stderr}");
+    filter("allow_unsafe = true\n");
+    assert_eq!(told(&["--filters", "demo", "--config", &config, &path]).0, 0);
 }
 
 #[test]

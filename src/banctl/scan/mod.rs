@@ -31,7 +31,7 @@ use crate::config::{Config, FilterLibrary, SourceText};
 use crate::exit;
 use crate::filter::load::{NORMAL, modes};
 use crate::filter::peer::TrustedProxies;
-use crate::filter::{Attempt, Context, Filter, FilterSet, FilterSpec, FilterState, Outcome};
+use crate::filter::{Attempt, Context, Filter, FilterSet, FilterSpec, FilterState, Outcome, lint};
 use crate::limits::Limits;
 use crate::shipped;
 use crate::source::OfflineLog;
@@ -202,7 +202,7 @@ impl Scanner {
     fn known(&self) -> Result<FilterSet, Failure> {
         let mut known = self.set.filters().to_vec();
         for spec in &self.specs {
-            let sources = sources(&spec.name, self.library.as_ref())?;
+            let (sources, _) = sources(&spec.name, self.library.as_ref())?;
             let others = sources.iter().flat_map(|source| modes(source.text()));
             let others: std::collections::BTreeSet<String> = others.collect();
             for mode in others.into_iter().chain([NORMAL.to_owned()]) {
@@ -360,15 +360,15 @@ fn split(names: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A filter's file and its overlays.
-fn sources(name: &str, library: Option<&FilterLibrary>) -> Result<Vec<SourceText>, Failure> {
+/// A filter's file and its overlays; whether any of it is the admin's own.
+fn sources(name: &str, library: Option<&FilterLibrary>) -> Result<(Vec<SourceText>, bool), Failure> {
     let found = match library {
-        Some(library) => library
-            .find(name)
-            .map_err(|error| fail(exit::CONFIG, error))?
-            .map(|files| std::iter::once(files.base).chain(files.overlays).collect()),
+        Some(library) => library.find(name).map_err(|error| fail(exit::CONFIG, error))?.map(|files| {
+            let own = !files.shipped || !files.overlays.is_empty();
+            (std::iter::once(files.base).chain(files.overlays).collect(), own)
+        }),
         None => shipped::text_of(shipped::FILTERS, name)
-            .map(|text| vec![SourceText::new(format!("built-in:filters/{name}.toml"), text)]),
+            .map(|text| (vec![SourceText::new(format!("built-in:filters/{name}.toml"), text)], false)),
     };
     found.ok_or_else(|| {
         let names = all(library);
@@ -381,9 +381,15 @@ fn sources(name: &str, library: Option<&FilterLibrary>) -> Result<Vec<SourceText
 }
 
 fn load(spec: &FilterSpec, library: Option<&FilterLibrary>) -> Result<Arc<Filter>, Failure> {
-    let sources = sources(&spec.name, library)?;
+    let (sources, own) = sources(&spec.name, library)?;
     let known =
         spec.mode() == NORMAL || sources.iter().any(|s| modes(s.text()).iter().any(|m| m == spec.mode()));
     let code = if known { exit::CONFIG } else { exit::USAGE };
-    Filter::load(spec, &sources).map(Arc::new).map_err(|error| fail(code, error))
+    let filter = Filter::load(spec, &sources).map_err(|error| fail(code, error))?;
+    // One of the admin's own that a client can fool is refused here as by the daemon; a test of ours looks into the
+    // shipped ones.
+    if own {
+        lint::admit(&filter, &sources).map_err(|error| fail(exit::CONFIG, error))?;
+    }
+    Ok(Arc::new(filter))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::shape::{Kind, Piece};
 use crate::filter::frame::Framed;
-use crate::filter::{Filter, FrameKind};
+use crate::filter::{Filter, FrameKind, lint};
 
 /// Words before the address of the peer, and before addresses that are not the peer's.
 const PEER_KEYS: &[&[u8]] = &[
@@ -15,9 +15,18 @@ const PEER_KEYS: &[&[u8]] = &[
 const OWN_KEYS: &[&[u8]] =
     &[b"lip", b"laddr", b"lhost", b"local", b"dst", b"to", b"server", b"via", b"by", b"on"];
 
+/// A filter to try.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Suggestion {
+    /// Its lines of TOML.
+    pub text: String,
+    /// How a client fools it, as `banctl filter lint` says; the loader would refuse it. `None`: lint finds nothing.
+    pub fooled: Option<String>,
+}
+
 /// The lines of a filter that reads `line`, whose frame and message are `framed` and whose pieces are
 /// `pieces`. `None` where none can be made that the loader takes and that reads the line.
-pub(super) fn suggestion(line: &[u8], framed: &Framed<'_>, pieces: &[Piece]) -> Option<String> {
+pub(super) fn suggestion(line: &[u8], framed: &Framed<'_>, pieces: &[Piece]) -> Option<Suggestion> {
     let mut text = String::new();
     if framed.kind != FrameKind::Syslog {
         let _ = writeln!(text, "frame = [\"{}\"]", framed.kind.name());
@@ -29,7 +38,11 @@ pub(super) fn suggestion(line: &[u8], framed: &Framed<'_>, pieces: &[Piece]) -> 
     let _ = write!(text, "failregex = ['''{}''']", pattern(framed.message, pieces));
     let filter =
         Filter::from_toml("suggestion", &format!("description = \"\"\n{text}\n"), "suggestion").ok()?;
-    (!filter.all_matches(line).is_empty()).then_some(text)
+    if filter.all_matches(line).is_empty() {
+        return None;
+    }
+    let fooled = lint::filter(&filter).first().map(lint::Finding::message);
+    Some(Suggestion { text, fooled })
 }
 
 /// The pattern, tied to both ends of the message.
@@ -128,7 +141,7 @@ mod tests {
         let framed = framed(line.as_bytes());
         let mut found = Vec::new();
         pieces(framed.message, &mut found);
-        suggestion(line.as_bytes(), &framed, &found)
+        suggestion(line.as_bytes(), &framed, &found).map(|suggestion| suggestion.text)
     }
 
     #[test]

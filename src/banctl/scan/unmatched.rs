@@ -16,7 +16,7 @@ use siphasher::sip::SipHasher13;
 use super::Output;
 use super::json::string;
 use super::shape::{Kind, Piece, pieces};
-use super::suggest::suggestion;
+use super::suggest::{Suggestion, suggestion};
 use super::words::{self, Words};
 use crate::banctl::table::{Look, Tone};
 use crate::filter::frame::Framed;
@@ -284,13 +284,21 @@ pub(super) fn json(groups: &Groups) -> Vec<u8> {
         out.extend_from_slice(b",\"file\":");
         string(&mut out, &group.file);
         out.extend_from_slice(format!(",\"line\":{},\"suggestion\":", group.line).as_bytes());
-        match group.suggestion() {
-            Some(text) => string(&mut out, text.as_bytes()),
-            None => out.extend_from_slice(b"null"),
-        }
+        let suggestion = group.suggestion();
+        string_or_null(&mut out, suggestion.as_ref().map(|suggestion| suggestion.text.as_bytes()));
+        out.extend_from_slice(b",\"fooled\":");
+        let fooled = suggestion.as_ref().and_then(|suggestion| suggestion.fooled.as_deref());
+        string_or_null(&mut out, fooled.map(str::as_bytes));
         out.extend_from_slice(b"}\n");
     }
     out
+}
+
+fn string_or_null(out: &mut Vec<u8>, text: Option<&[u8]>) {
+    match text {
+        Some(text) => string(out, text),
+        None => out.extend_from_slice(b"null"),
+    }
 }
 
 /// For people. `lines`: how many were read in all.
@@ -313,8 +321,12 @@ pub(super) fn text(look: Look, groups: &Groups, lines: u64) -> Vec<u8> {
         let place = format!("{}:{}:", escape(&group.file), group.line);
         let _ = writeln!(out, "  {} {}", look.paint(Tone::Dim, &place), escape(&group.example));
         if let Some(suggestion) = group.suggestion() {
-            for line in suggestion.lines() {
+            for line in suggestion.text.lines() {
                 let _ = writeln!(out, "    {}", look.paint(Tone::Good, line));
+            }
+            if let Some(fooled) = suggestion.fooled {
+                let _ =
+                    writeln!(out, "    {}", look.paint(Tone::Bad, &format!("a client fools it: {fooled}")));
             }
         }
     }
@@ -333,7 +345,7 @@ pub(super) fn text(look: Look, groups: &Groups, lines: u64) -> Vec<u8> {
 
 impl Group {
     /// A filter that reads the example.
-    fn suggestion(&self) -> Option<String> {
+    fn suggestion(&self) -> Option<Suggestion> {
         suggestion(&self.example, &framed(&self.example), &self.pieces)
     }
 }
