@@ -112,7 +112,7 @@ pub const TEMPLATES: &[Template] = &[
     t("exim", Fails, "{eximlog}login_server authenticator failed for {rdns} ({helo}) [{ip}]:50112 I=[192.0.2.25]:465: 535 Incorrect authentication data (set_id={exim})"),
     t("exim", Fails, "{eximlog}plain_server authenticator failed for ({helo}) [{ip}]: 535 Incorrect authentication data (set_id={exim})"),
     t("exim", Fails, "{eximlog}login_server authenticator failed for [{ip}] X=TLS1.3:TLS_AES_256_GCM_SHA384:256 CV=no U={base64}: 535 Incorrect authentication data (set_id={exim})"),
-    t("exim", Nothing, "{eximlog}login_server authenticator failed for ({exim}) [{ip}]: 435 Unable to authenticate at present (set_id={exim}): {exim}"),
+    t("exim", Nothing, "{eximlog}login_server authenticator failed for ({helo}) [{ip}]: 435 Unable to authenticate at present (set_id={exim}): {exim}"),
     t("exim", Succeeds, "{eximlog}1tJv0A-000000003Fz-1AbC <= rosa@example.org H={rdns} ({helo}) [{ip}]:50411 P=esmtpsa X=TLS1.3:TLS_AES_256_GCM_SHA384:256 CV=no A=plain_server:{base64} S=1801 id={exim}"),
     t("exim", Nothing, r#"{eximlog}1tJv0A-0003Fz-5c <= {address} H=({helo}) [{ip}] P=esmtp S=633 T="{exim}""#),
     t("exim", Nothing, r#"{eximlog}1tJv0A-0003Fz-5c => {exim} <{exim}> R=dnslookup T=remote_smtp H=mx.example.net [{ip}] C="250 {exim}""#),
