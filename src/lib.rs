@@ -1,7 +1,7 @@
 //! portero: reads mail-server logs, finds who is guessing passwords, shuts them out with nftables.
 //!
 //! ```text
-//! source --Line--> filter --Attempt--> jail --Action--> firewall + store
+//! source --Line--> filter --Attempt--> jail --Action--> firewall + store, then the commands of actions
 //! banctl --Request--> control --> daemon (carries every arrow)
 //! ```
 //!
@@ -27,6 +27,7 @@ pub mod filter;
 
 pub mod jail;
 
+pub mod action;
 pub mod firewall;
 pub mod store;
 

@@ -28,6 +28,10 @@ pub struct Limits {
     pub store_queue_max: usize,
     /// Bans and unbans waiting for the firewall. Actions.
     pub firewall_queue_max: usize,
+    /// Bans waiting for the commands of one action file; more are not told to it. Jobs.
+    pub actions_queue_max: usize,
+    /// Log lines kept for actions that want them. Bytes.
+    pub actions_evidence_bytes_max: usize,
     /// Connections to the control socket. Clients.
     pub clients_max: usize,
     /// One request on the control socket. Bytes.
@@ -48,6 +52,8 @@ impl Default for Limits {
             logs_max: 4096,
             store_queue_max: 64,
             firewall_queue_max: 100_000,
+            actions_queue_max: 10_000,
+            actions_evidence_bytes_max: 16 << 20,
             clients_max: 64,
             request_bytes_max: 1 << 20,
         }

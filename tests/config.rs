@@ -354,3 +354,34 @@ fn the_default_configuration_of_the_package_is_good() {
     let loaded = Config::load_with(&path, Path::new("/nonexistent")).unwrap();
     assert_eq!(loaded.problems, []);
 }
+
+#[test]
+fn an_action_is_read_with_its_arguments_and_mistakes_are_pointed_at() {
+    let jail = |run: &str| format!("{MAIL}enabled = true\nport = \"none\"\nrun = {run}\n");
+    let folder = |run: &str, action: &str| {
+        Folder::new(&[("jails/mail.toml", &jail(run)), ("actions/tell.toml", action)])
+    };
+    let good = folder(
+        r#"["tell[dest=\"a@example.org\"]", "tell"]"#,
+        "ban = \"mail <dest>\"\ntimeout = \"5s\"\n[tags]\ndest = \"root\"\n[tags_inet6]\ndest = \"six\"\n",
+    )
+    .good();
+    let run = &good.jail("mail").unwrap().run;
+    assert_eq!((run[0].name.as_str(), run[1].name.as_str()), ("tell", "tell-2"));
+    assert_eq!((run[0].tags["dest"].as_str(), run[0].tags.get("dest?family=inet6")), ("a@example.org", None));
+    assert_eq!((run[1].tags["name"].as_str(), run[1].tags["dest?family=inet6"].as_str()), ("mail", "six"));
+    assert_eq!(run[0].timeout, Duration::from_secs(5));
+    for (run, action, says) in [
+        ("[\"tel\"]", "ban = \"x\"", "there is no action \"tel\""),
+        ("[\"tell[a\"]", "ban = \"x\"", "the option bracket is not closed"),
+        ("[\"../tell\"]", "ban = \"x\"", "not an action's name"),
+        ("[\"tell\"]", "bann = \"x\"", "unknown key \"bann\" in an action; did you mean \"ban\"?"),
+        ("[\"tell\"]", "ban = 1", "ban must be a text in quotes"),
+        ("[\"tell\"]", "timeout = 5", "action tell has no command"),
+        ("[\"tell\"]", "ban = \"x\"\ntimeout = 0", "timeout must be longer than 0"),
+        ("[\"tell\"]", "ban = \"x\"\n[tags]\n\"a b\" = \"c\"", "is no tag's name"),
+    ] {
+        let problems = folder(run, action).problems();
+        assert!(problems.len() == 1 && problems[0].contains(says), "{run} {action}: {problems:?}");
+    }
+}

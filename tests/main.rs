@@ -1,5 +1,6 @@
 //! One binary for all integration tests; each module below is one theme.
 
+mod actions;
 mod config;
 mod control;
 mod crash;

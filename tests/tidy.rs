@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("source", &["sys"]),
     ("filter", &["config"]),
     ("jail", &["filter"]),
+    ("action", &["fail2ban", "filter", "jail", "sys"]),
     ("firewall", &["jail", "sys"]),
     ("store", &["source", "filter", "jail", "sys"]),
 ];

@@ -8,7 +8,8 @@ use chrono_tz::Tz;
 
 use super::report::ReportedError;
 use super::{Backend, Fatal, JailConfig, Loaded, Problem, ports};
-use crate::fail2ban::effect::Effect;
+use crate::action::{Definition, import};
+use crate::fail2ban::effect::{self, Effect, Role};
 use crate::fail2ban::jail::{Jail, Time};
 use crate::fail2ban::main_conf::Main;
 use crate::fail2ban::note::{Kind, Note};
@@ -118,6 +119,7 @@ impl Maker<'_> {
             timezone,
             file,
             shipped: false,
+            run: self.run(),
             fail2ban: None,
         })
     }
@@ -212,19 +214,17 @@ impl Maker<'_> {
     fn rules(&mut self, name: JailName) -> JailRules {
         let effect = Effect::of(self.jail);
         let mut rules = JailRules::all_ports(name);
-        for chain in &effect.odd_chains {
-            let text = format!("chain {chain} becomes the prerouting hook");
-            self.note(Kind::Approximation, "action", text);
+        for (kind, text) in effect.notes {
+            self.note(kind, "action", text);
         }
         if !effect.bans {
             // fail2ban would leave packets alone, and so does a list without ports.
             rules.ports = Ports::List(Vec::new());
             rules.protocols = vec![Protocol::Tcp];
-            let files: Vec<&str> = self.jail.actions.iter().map(|action| action.file.as_str()).collect();
-            let actions = if files.is_empty() { "it has none".to_owned() } else { files.join(", ") };
-            let text =
-                format!("no action of this jail bans in a firewall ({actions}); its bans shut nobody out");
-            self.note(Kind::Hint, "action", text);
+            if !self.jail.actions.iter().any(|action| matches!(effect::role(action), Role::Run(_))) {
+                let text = "the jail has no action that can be run: its bans are noted and shut nobody out";
+                self.note(Kind::Hint, "action", text);
+            }
             return rules;
         }
         if effect.forward {
@@ -233,12 +233,11 @@ impl Maker<'_> {
         if effect.reject {
             rules.verdict = Verdict::Reject;
         }
-        if effect.all_ports {
-            return rules;
-        }
-        match ports::of_words(&effect.ports) {
-            Ok(ports) => rules.ports = ports,
-            Err(why) => self.wrong("port", why),
+        if !effect.all_ports {
+            match ports::of_words(&effect.ports) {
+                Ok(ports) => rules.ports = ports,
+                Err(why) => self.wrong("port", why),
+            }
         }
         for protocol in &effect.protocols {
             match protocol.as_str() {
@@ -255,6 +254,21 @@ impl Maker<'_> {
         rules.protocols.sort_unstable();
         rules.protocols.dedup();
         rules
+    }
+
+    /// The actions that are run.
+    fn run(&mut self) -> Vec<Arc<Definition>> {
+        let mut all = Vec::new();
+        for action in &self.jail.actions {
+            if let Role::Run(_) = effect::role(action) {
+                let (definition, wrong) = import::definition(action);
+                if let Some(why) = wrong {
+                    self.note(Kind::Loss, "action", format!("action {}: {why}", action.name));
+                }
+                all.push(definition);
+            }
+        }
+        all
     }
 
     fn logpath(&mut self) -> Vec<String> {

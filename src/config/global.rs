@@ -300,6 +300,10 @@ fn one_jail(
     let mut jail = resolve(jail_name, &fields, &whole, around).map_err(faults)?;
     jail.enabled = switched;
     jail.shipped = raw.shipped;
+    if switched && let Some((_, value)) = fields.get("run") {
+        jail.run = super::action::of_value(value, places, &jail.settings.name)
+            .map_err(|error| faults(vec![error]))?;
+    }
     let counts_lines = jail.settings.recidive.is_none();
     if switched
         && counts_lines

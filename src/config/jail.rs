@@ -96,6 +96,7 @@ pub(super) fn resolve(
         timezone: timezone.unwrap_or(around.timezone),
         file: whole.label().to_owned(),
         shipped: false,
+        run: Vec::new(),
         fail2ban: None,
     })
 }

@@ -6,6 +6,7 @@
 pub mod report;
 pub mod value;
 
+pub mod action;
 mod fail2ban;
 pub mod filters;
 mod global;
@@ -158,6 +159,8 @@ pub struct JailConfig {
     pub file: String,
     /// Built in or from [`SHIPPED_DIR`], not the admin's own.
     pub shipped: bool,
+    /// Commands that are told of its bans.
+    pub run: Vec<Arc<crate::action::Definition>>,
     /// What fail2ban's files said, for a jail that comes from there; its filter is in here and not in a library.
     pub fail2ban: Option<Arc<crate::fail2ban::jail::Jail>>,
 }

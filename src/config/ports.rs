@@ -33,7 +33,8 @@ const SERVICES: &[(&str, u16)] = &[
     ("managesieve", 4190),
 ];
 
-/// `port = ["smtp", 465, "1000-2000"]`, `port = "smtp,submission"`, `port = "all"`.
+/// `port = ["smtp", 465, "1000-2000"]`, `port = "smtp,submission"`, `port = "all"`; `port = "none"` shuts nobody out:
+/// the jail's bans are for its actions alone.
 pub(super) fn of_value(value: &Value) -> Result<Ports, ReportedError> {
     let mut ranges = Vec::new();
     for item in value.list() {
@@ -44,6 +45,12 @@ pub(super) fn of_value(value: &Value) -> Result<Ports, ReportedError> {
                     return Err(item.error("port \"all\" stands alone: port = \"all\""));
                 }
                 return Ok(Ports::All);
+            }
+            Kind::Text(text) if text.trim() == "none" => {
+                if value.list().len() > 1 {
+                    return Err(item.error("port \"none\" stands alone: port = \"none\""));
+                }
+                return Ok(Ports::List(Vec::new()));
             }
             Kind::Text(text) => {
                 for word in text.split(',') {
@@ -137,6 +144,7 @@ pub(super) fn protocols(value: &Value, ports: &Ports) -> Result<Vec<Protocol>, R
 pub fn show(ports: &Ports) -> String {
     match ports {
         Ports::All => "all".to_owned(),
+        Ports::List(ranges) if ranges.is_empty() => "none".to_owned(),
         Ports::List(ranges) => {
             let one = |range: &PortRange| match range {
                 PortRange { first, last } if first == last => first.to_string(),
@@ -168,6 +176,7 @@ mod tests {
         assert_eq!(ports(r#""smtp,imaps, sieve""#).unwrap(), "25,993,4190");
         assert_eq!(ports("22").unwrap(), "22");
         assert_eq!(ports(r#""all""#).unwrap(), "all");
+        assert_eq!(ports(r#""none""#).unwrap(), "none");
     }
 
     #[test]

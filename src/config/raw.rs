@@ -58,6 +58,7 @@ pub(super) const JAIL_KEYS: &[&str] = &[
     "timezone",
     "action",
     "hook",
+    "run",
     "ignoreip",
     "ignoreself",
 ];

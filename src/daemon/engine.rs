@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use super::actions::Told;
 use super::desk::Desks;
 use super::enforcer::Enforcer;
 use super::fail2ban_log::Fail2banLog;
@@ -16,6 +17,7 @@ use super::recorder::{Recorder, cause_of};
 use super::reload::Filters;
 use super::requests::Later;
 use super::surroundings;
+use crate::action::{Actions, Report, STOP_TIME_MAX};
 use crate::addr::Net;
 use crate::config::{Config, Problem, Setup};
 use crate::control::server::Call;
@@ -56,6 +58,8 @@ pub struct Engine {
     pub(super) filters: Filters,
     pub(super) jails: Jails,
     pub(super) enforcer: Enforcer,
+    /// The commands that are told of bans, after the firewall.
+    pub(super) actions: Actions,
     pub(super) store: Handle,
     pub(super) tailer: Tailer,
     pub(super) desks: Desks,
@@ -78,6 +82,7 @@ pub struct Inbox {
     pub later: mpsc::UnboundedReceiver<Later>,
     pub answers: mpsc::Receiver<names::Answer>,
     pub store: mpsc::UnboundedReceiver<store::Event>,
+    pub reports: mpsc::UnboundedReceiver<Report>,
 }
 
 /// Why the loop ended.
@@ -133,6 +138,7 @@ impl Engine {
                 _ = hangup.recv() => { self.reload(); }
                 Some(event) = inbox.store.recv() => self.on_store(event),
                 Some(answer) = inbox.answers.recv() => self.on_name(&answer),
+                Some(report) = inbox.reports.recv() => self.on_report(report),
                 _ = alive.tick(), if watchdog.is_some() => {
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                 }
@@ -155,7 +161,7 @@ impl Engine {
     fn read(&mut self) -> bool {
         let now = self.clock.now();
         let mut actions = Vec::new();
-        let Engine { tailer, desks, jails, recorder, fail2ban_log, .. } = self;
+        let Engine { tailer, desks, jails, recorder, fail2ban_log, actions: commands, .. } = self;
         match tailer.next_block() {
             None => {
                 if !self.caught_up {
@@ -181,8 +187,9 @@ impl Engine {
                                 seen,
                                 Seen::Counted | Seen::Banned | Seen::AlreadyBanned | Seen::Success
                             );
-                            if matches!(seen, Seen::Counted | Seen::Banned) && counted.is_none() {
-                                counted = Some(jail);
+                            if matches!(seen, Seen::Counted | Seen::Banned) {
+                                counted = counted.or(Some(jail));
+                                commands.saw(jails.settings(jail), &attempt);
                             }
                         }
                         if kept {
@@ -207,6 +214,7 @@ impl Engine {
         let mut bans = Vec::new();
         let mut unbans = Vec::new();
         let mut allow_changed = false;
+        let mut told = Vec::new();
         for action in actions {
             match action {
                 Action::Ban(ban) => {
@@ -216,6 +224,7 @@ impl Engine {
                         self.recorder.ban(&ban);
                         let id = self.jails.id(ban.jail.as_str());
                         self.fail2ban_log.ban(now, &ban, id.map(|id| self.jails.settings(id)));
+                        told.push(Told::Ban(ban.clone()));
                         bans.push(KernelBan { jail: ban.jail, target: ban.target, left });
                     }
                 }
@@ -224,6 +233,7 @@ impl Engine {
                     let (who, reason) = by.unzip();
                     self.recorder.unban(&jail, target, at, cause_of(cause), who, reason.flatten());
                     self.fail2ban_log.write(now, jail.as_str(), target, Event::Unban);
+                    told.push(Told::Unban(jail.clone(), target));
                     // The kernel has counted an expired one down by itself.
                     if cause != Cause::Expired {
                         unbans.push((jail, target));
@@ -231,10 +241,8 @@ impl Engine {
                 }
                 Action::Ineffective { jail, target } => {
                     self.fail2ban_log.write(now, jail.as_str(), target, Event::AlreadyBanned);
-                    self.note(format!(
-                        "jail {jail}: failures of {target} go on after its ban; its packets come another way, as \
-                         behind a proxy (trusted_proxies)"
-                    ));
+                    let why = self.why_ineffective(&jail);
+                    self.note(format!("jail {jail}: failures of {target} go on after its ban; {why}"));
                     let marked = self.jails.bans_of(target).into_iter();
                     if let Some(ban) = marked.into_iter().find(|ban| ban.jail == jail && ban.target == target)
                     {
@@ -260,6 +268,7 @@ impl Engine {
         }
         self.enforcer.apply(&bans, &unbans, &self.jails, now);
         self.fail2ban_log.send();
+        self.tell(told);
     }
 
     /// Hands what was gathered to the store, if it is more than positions.
@@ -401,6 +410,7 @@ impl Engine {
             if self.jails.restore_ban(now, &ban) {
                 self.fail2ban_log.ban(now, &ban, None);
                 self.recorder.ban(&ban);
+                self.tell_restored(&ban);
             }
         }
     }
@@ -411,6 +421,11 @@ impl Engine {
             return;
         }
         warn!("{text}");
+        self.remember(text);
+    }
+
+    /// Shows `text` in `status`.
+    pub(super) fn remember(&mut self, text: String) {
         if self.notes.len() >= NOTES_MAX {
             self.notes.remove(0);
         }
@@ -428,12 +443,13 @@ impl Engine {
         }
     }
 
-    /// The end: what was gathered is handed over; bans stay in the kernel.
+    /// The end: what was gathered is handed over; bans stay in the kernel. Actions lift what they hold and stop.
     pub fn close(&mut self) {
         let now = self.clock.now();
         self.hand_in(now, true);
         self.fail2ban_log.close();
         self.enforcer.close();
+        self.actions.close(STOP_TIME_MAX);
     }
 }
 

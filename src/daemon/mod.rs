@@ -7,6 +7,7 @@
 
 pub mod cli;
 
+mod actions;
 mod bench;
 mod desk;
 pub mod enforcer;
@@ -337,6 +338,7 @@ async fn guard(
     let (later_in, later) = mpsc::unbounded_channel();
     let (answers_in, answers) = mpsc::channel(CALLS_MAX);
     let (store_in, store_events) = mpsc::unbounded_channel();
+    let (commands, reports) = actions::start(&config.limits, clock.clone());
     for notice in store.take_notices() {
         warn!("{notice}");
     }
@@ -353,6 +355,7 @@ async fn guard(
         filters,
         jails,
         enforcer,
+        actions: commands,
         store,
         tailer,
         desks,
@@ -372,6 +375,7 @@ async fn guard(
         engine.note(note);
     }
     engine.perform(actions, None, now);
+    engine.configure_actions();
     let patterns = engine.desks.patterns();
     engine.open_logs(&patterns, &restored.positions, now);
     engine.look_around(now);
@@ -383,7 +387,7 @@ async fn guard(
     info!(jails = engine.config.enabled().count(), firewall = engine.enforcer.name(), "guarding");
     let watchdog = sd_notify::watchdog_enabled().map(|every: Duration| every / 2);
     let stop = engine
-        .run(Inbox { calls, later, answers, store: store_events }, watchdog)
+        .run(Inbox { calls, later, answers, store: store_events, reports }, watchdog)
         .await
         .map_err(|why| Failed(format!("cannot wait for events: {why}"), UNAVAILABLE))?;
 

@@ -261,6 +261,7 @@ impl Engine {
         self.fail2ban_log.configure(config.fail2ban_log_file());
         self.config = config;
         self.filters = filters;
+        self.configure_actions();
         let added: Vec<String> = new.into_iter().filter(|pattern| !old.contains(pattern)).collect();
         self.open_logs(&added, &Default::default(), now);
         self.look_around(now);

@@ -38,6 +38,13 @@ impl Definition {
         self.init.get(name).map(String::as_str)
     }
 
+    /// `[Init]` and the arguments as they are written, for an action to replace when it is run; without those called
+    /// `but`, which are taken already.
+    pub fn tags(&self, but: &[&str]) -> Vars {
+        let given = self.init.iter().filter(|(name, _)| !but.contains(&name.as_str()));
+        given.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// Takes the options called `wanted`, and with `all` every other one of `[Definition]`; those in `jail` stay
     /// the jail's.
     ///

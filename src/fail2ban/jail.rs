@@ -50,6 +50,13 @@ pub struct Action {
     pub options: BTreeMap<String, String>,
     /// `actionban` and the like, and its switches (`true`, `false`).
     pub commands: BTreeMap<String, serde_json::Value>,
+    /// What the commands' tags stand for: `[Init]` and the arguments, `tag?family=inet6` among them.
+    #[serde(skip)]
+    pub tags: BTreeMap<String, String>,
+    /// Commands that are not those of `action.d/FILE.conf` and what it includes: another file or an argument says
+    /// them.
+    #[serde(skip)]
+    pub overridden: Vec<String>,
 }
 
 /// One jail that fail2ban would run.

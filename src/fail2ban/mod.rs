@@ -23,6 +23,7 @@ pub mod native;
 pub mod note;
 pub mod options;
 pub mod prefilter;
+pub mod programs;
 pub mod reader;
 pub mod remarks;
 pub mod section;

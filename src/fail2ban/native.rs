@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::effect::{self, Effect};
+use super::effect::{self, Effect, Role};
 use super::ini::At;
 use super::jail::{Jail, Time};
 use super::note::{Kind, Note};
@@ -208,12 +208,13 @@ impl Translator<'_> {
 
     fn firewall(&mut self) {
         let effect = Effect::of(self.jail);
-        for action in self.jail.actions.iter().filter(|action| !effect::bans(action)) {
-            self.note(Kind::Loss, "action", format!("action {} is not carried out", action.file));
+        for action in &self.jail.actions {
+            if let Role::Run(_) = effect::role(action) {
+                self.note(Kind::Loss, "action", format!("action {} is not carried out", action.file));
+            }
         }
-        for chain in &effect.odd_chains {
-            let text = format!("chain {chain} becomes the hook of portero's own");
-            self.note(Kind::Approximation, "action", text);
+        for (kind, text) in &effect.notes {
+            self.note(*kind, "action", text.clone());
         }
         if !effect.bans {
             self.note(Kind::Approximation, "action", "no action bans in a firewall; the native jail does");

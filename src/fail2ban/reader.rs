@@ -61,6 +61,19 @@ const ACTION_OPTIONS: &[&str] = &[
     "actionunban",
     "norestored",
 ];
+/// Those of them that are run.
+const COMMANDS: &[&str] = &[
+    "actionstart",
+    "actionstop",
+    "actionflush",
+    "actionreload",
+    "actioncheck",
+    "actionrepair",
+    "actionban",
+    "actionprolong",
+    "actionreban",
+    "actionunban",
+];
 pub(super) const SWITCHES: &[&str] = &[
     "enabled",
     "bantime.increment",
@@ -298,7 +311,14 @@ impl JailReader<'_> {
             if let Some(stem) = file.strip_suffix(".py") {
                 let name = argument("actname").unwrap_or_else(|| stem.to_owned());
                 let options = arguments.into_iter().filter(|(n, _)| n != "actname").collect();
-                actions.push(Action { name, file, options, commands: BTreeMap::new() });
+                actions.push(Action {
+                    name,
+                    file,
+                    options,
+                    commands: BTreeMap::new(),
+                    tags: BTreeMap::new(),
+                    overridden: Vec::new(),
+                });
                 continue;
             }
             let options = arguments.iter().cloned().collect();
@@ -339,7 +359,17 @@ impl JailReader<'_> {
             let parameters = parameters.filter_map(|name| Some((name.as_str(), definition.init(name)?)));
             let texts = texts.chain(parameters).map(|(name, value)| (name.to_owned(), value.to_owned()));
             said.push((action_name.clone(), texts.collect()));
-            actions.push(Action { name: action_name, file, options, commands });
+            let tags = definition.tags(ACTION_OPTIONS);
+            let overridden = COMMANDS
+                .iter()
+                .filter(|option| {
+                    let given = arguments.iter().any(|(name, _)| name == *option);
+                    let place = definition.config.raw("Definition", option).map(|value| value.at.file());
+                    given || place.is_some_and(|file| !is_plain_action(Path::new(file)))
+                })
+                .map(|option| (*option).to_owned())
+                .collect();
+            actions.push(Action { name: action_name, file, options, commands, tags, overridden });
         }
         Ok(Ok(actions))
     }
@@ -450,6 +480,13 @@ impl JailReader<'_> {
             said: Said::default(),
         })
     }
+}
+
+/// `action.d/x.conf`, not `x.local` and not `x.d/y.conf`: where fail2ban's own actions stand.
+fn is_plain_action(file: &Path) -> bool {
+    let folder = file.parent().and_then(Path::file_name);
+    file.extension().is_some_and(|extension| extension == "conf")
+        && folder.is_some_and(|name| name == "action.d")
 }
 
 pub(super) fn is_true(text: &str) -> bool {

@@ -31,7 +31,7 @@ pub fn substitute(
             let counts = counts.entry(name.clone()).or_default();
             let mut changed = false;
             let mut from = 0;
-            while let Some((start, end)) = find(&value, from) {
+            while let Some((start, end)) = next_tag(&value, from) {
                 let tag = value[start + 1..end - 1].to_owned();
                 if ignore.contains(&tag) {
                     from = end;
@@ -57,7 +57,7 @@ pub fn substitute(
                 from = start;
             }
             if changed {
-                again |= find(&value, 0).is_some();
+                again |= next_tag(&value, 0).is_some();
                 tags.insert(name.clone(), value);
             }
         }
@@ -68,7 +68,7 @@ pub fn substitute(
 }
 
 /// The first `<tag>` of `text` at or after `from`: any characters but blanks and angle brackets.
-fn find(text: &str, from: usize) -> Option<(usize, usize)> {
+pub fn next_tag(text: &str, from: usize) -> Option<(usize, usize)> {
     let mut open = None;
     for (at, byte) in text.bytes().enumerate().skip(from) {
         match byte {

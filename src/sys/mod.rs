@@ -5,6 +5,7 @@ pub mod netlink;
 pub mod nft;
 pub mod peer;
 pub mod readiness;
+pub mod resolver;
 
 /// Gives up every capability of the calling thread, and of no other, for tests of what happens without.
 #[cfg(test)]

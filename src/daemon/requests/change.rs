@@ -221,6 +221,9 @@ impl Engine {
                 .collect();
             let lifts: Vec<_> = lifts.into_iter().filter(|key| !again.contains(key)).collect();
             engine.enforcer.apply(&[], &lifts, &engine.jails, now);
+            for (jail, target) in &lifts {
+                engine.actions.unban(jail, *target);
+            }
             engine.enforcer.set_allow(engine.jails.allow_nets(), now);
             if let Err(why) = recorded {
                 engine.note(format!("an unban is lifted but could not be recorded: {why}"));

@@ -1,0 +1,126 @@
+//! The engine and the commands of actions: what they are told, and what they report.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::engine::Engine;
+use crate::action::{Actions, JailActions, MATCHES_DEFAULT, Report};
+use crate::addr::Net;
+use crate::firewall::Ports;
+use crate::jail::{Ban, JailName};
+use crate::limits::Limits;
+use crate::time::Clock;
+
+/// Lines for one address are never more. fail2ban's own rule takes any number.
+const MATCHES_MAX: usize = 200;
+
+/// What commands are told once the firewall knows it.
+pub(super) enum Told {
+    Ban(Ban),
+    Unban(JailName, Net),
+}
+
+/// The runner, and what it reports. Reports are logged where they arise, so that those of the very end are too.
+pub(super) fn start(limits: &Limits, clock: Arc<dyn Clock>) -> (Actions, mpsc::UnboundedReceiver<Report>) {
+    let (sender, reports) = mpsc::unbounded_channel();
+    let tell = move |report: Report| {
+        match &report {
+            Report::Failed { target: Some(target), what, .. } => {
+                warn!("{}: {what}; about {target}", subject(&report));
+            }
+            Report::Failed { what, .. } => warn!("{}: {what}", subject(&report)),
+            _ => warn!("{}", subject(&report)),
+        }
+        // Nobody listens once the engine has ended.
+        let _ = sender.send(report);
+    };
+    (Actions::new(limits, clock, tell), reports)
+}
+
+/// What a report is about: the same for all of its kind.
+fn subject(report: &Report) -> String {
+    match report {
+        Report::Failed { jail, action, verb, .. } => {
+            format!("jail {jail}: action {action}: its command for {} failed", verb.name())
+        }
+        Report::Overflow { file } => {
+            format!(
+                "action {file}: bans come faster than its commands run; some were not told to it \
+                 (limits.actions_queue_max)"
+            )
+        }
+        Report::Left { jail, action, bans } => {
+            format!("jail {jail}: action {action}: time was up before {bans} of its bans were lifted")
+        }
+    }
+}
+
+/// `maxmatches`, within reason.
+fn lines(max_matches: i64) -> usize {
+    usize::try_from(max_matches).unwrap_or(0).min(MATCHES_MAX)
+}
+
+impl Engine {
+    /// Starts and stops actions so that those of the configuration run.
+    pub(super) fn configure_actions(&mut self) {
+        let Engine { config, actions, jails, .. } = self;
+        let wanted = config.enabled().map(|jail| JailActions {
+            jail: &jail.settings.name,
+            actions: &jail.run,
+            bantime: jail.settings.bantime,
+            matches_max: jail
+                .fail2ban
+                .as_ref()
+                .and_then(|jail| jail.max_matches)
+                .map_or(MATCHES_DEFAULT, lines),
+        });
+        let bans = |name: &JailName| jails.bans().filter(|ban| ban.jail == *name).collect();
+        if let Err(why) = actions.configure(wanted, bans) {
+            self.note(format!("an action is not run: cannot start its thread: {why}"));
+        }
+    }
+
+    /// Tells the actions what the firewall knows by now.
+    pub(super) fn tell(&mut self, told: Vec<Told>) {
+        for told in told {
+            match told {
+                Told::Ban(ban) => self.tell_ban(&ban, false),
+                Told::Unban(jail, target) => self.actions.unban(&jail, target),
+            }
+        }
+    }
+
+    /// Tells the actions of a ban that stood before this start.
+    pub(super) fn tell_restored(&mut self, ban: &Ban) {
+        self.tell_ban(ban, true);
+    }
+
+    fn tell_ban(&mut self, ban: &Ban, restored: bool) {
+        if !self.actions.has(&ban.jail) {
+            return;
+        }
+        let counts = self.jails.id(ban.jail.as_str()).map(|id| self.jails.counts(id)).unwrap_or_default();
+        self.actions.ban(ban, restored, counts);
+    }
+
+    /// Why failures may go on after a ban of `jail`.
+    pub(super) fn why_ineffective(&self, jail: &JailName) -> &'static str {
+        let mut rules = self.enforcer.plan().jails.iter().filter(|rules| rules.name == *jail);
+        if rules.any(|rules| rules.ports == Ports::List(Vec::new())) {
+            return "the jail has no ports here, and its actions do not keep it out";
+        }
+        "its packets come another way, as behind a proxy (trusted_proxies)"
+    }
+
+    /// A report for `status`: the latest of its kind.
+    pub(super) fn on_report(&mut self, report: Report) {
+        let subject = subject(&report);
+        self.notes.retain(|note| !note.starts_with(&subject));
+        match report {
+            Report::Failed { what, .. } => self.remember(format!("{subject}: {what}")),
+            _ => self.remember(subject),
+        }
+    }
+}
