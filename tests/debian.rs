@@ -6,9 +6,9 @@ use std::process::Command;
 
 /// The unpacked package: `etc/fail2ban`, `usr/lib/python3/dist-packages`. `None`, said by name, where it cannot be had.
 ///
-/// `FAIL2BAN_PACKAGE` names one that is unpacked already.
+/// `FAIL2BAN_ROOT` names one that is unpacked already.
 pub fn fail2ban(test: &str) -> Option<PathBuf> {
-    if let Some(folder) = std::env::var_os("FAIL2BAN_PACKAGE") {
+    if let Some(folder) = std::env::var_os("FAIL2BAN_ROOT") {
         return Some(folder.into());
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-fail2ban");

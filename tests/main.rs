@@ -8,6 +8,7 @@ mod debian;
 mod fail2ban;
 mod fail2ban_client;
 mod fail2ban_filters;
+mod fail2ban_import;
 mod fail2ban_log;
 mod filters;
 mod footprint;

@@ -510,7 +510,7 @@ _banctl() {
             return 0
             ;;
         banctl__subcmd__scan)
-            opts="-h --filters --config --timezone --year --unmatched --log --socket --json --help"
+            opts="-h --filters --config --fail2ban-dir --timezone --year --unmatched --log --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -521,6 +521,10 @@ _banctl() {
                     return 0
                     ;;
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fail2ban-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -98,6 +98,7 @@ complete -c banctl -n "__fish_banctl_using_subcommand check" -l json -d 'JSON in
 complete -c banctl -n "__fish_banctl_using_subcommand check" -s h -l help -d 'Print help'
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -l filters -d 'Filters to look with, separated by commas, `sshd[mode=aggressive]` for a mode; `all`: every one there is' -r
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -l config -d 'Take trusted proxies, time zone and filters from this portero.toml, or a folder that holds one [default: private networks are trusted, the built-in filters]' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand scan" -l fail2ban-dir -d 'Look with the filters of the fail2ban configuration in D instead, each as its jail has it; `--filters` then names filters of filter.d [default: those of the enabled jails]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -l timezone -d 'Zone of dates that carry none [default: the configuration\'s, else the system\'s]' -r
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -l year -d 'Year of dates that carry none [default: this year, or last year where that would be in the future]' -r
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -l log -d 'A log to read; may be given more than once' -r -F
@@ -113,7 +114,7 @@ complete -c banctl -n "__fish_banctl_using_subcommand replay" -l socket -d 'The 
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -s h -l help -d 'Print help'
 complete -c banctl -n "__fish_banctl_using_subcommand import" -l fail2ban-dir -d 'fail2ban\'s folder' -r -F
-complete -c banctl -n "__fish_banctl_using_subcommand import" -l out -d 'Write the jails as TOML below DIR: jails/NAME.toml, and jails/NAME.toml.off where a hand is needed' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand import" -l out -d 'Write the jails as TOML below DIR, with their filters: jails/NAME.toml, filters/NAME.toml, and jails/NAME.toml.off where a hand is needed' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand import" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand import" -l strict -d 'Exit code 1 if anything was lost'
 complete -c banctl -n "__fish_banctl_using_subcommand import" -l json -d 'JSON instead of text: one object, or one object a line for lists'

@@ -13,6 +13,7 @@ use super::table::{Look, Table, Tone, cell};
 use crate::config::report::{ReportedError, SourceText};
 use crate::config::{DEFAULT_PATH, FilterFiles, FilterLibrary};
 use crate::exit;
+use crate::fail2ban::dialect;
 use crate::filter::{Filter, FilterSpec, FilterSpecError, load};
 use crate::text::suggest;
 use crate::time::{Clock, SystemClock};
@@ -162,6 +163,21 @@ fn list(library: &FilterLibrary, json: bool, look: Look, out: &mut dyn Write) ->
     for name in library.names() {
         let files = files(library, &name)?;
         let sources = sources(&files);
+        if dialect::is_meant(&sources[0]) {
+            let from: Vec<&str> = sources.iter().map(SourceText::label).collect();
+            let what = "in fail2ban's dialect";
+            if json {
+                let object = serde_json::json!({
+                    "name": name, "description": what, "modes": [load::NORMAL], "programs": [], "frames": [],
+                    "files": from, "shipped": false,
+                });
+                writeln!(out, "{object}").map_err(|error| lost(&error))?;
+                continue;
+            }
+            let from = cell(from.join(" "), Tone::Warn);
+            table.row(vec![cell(&name, Tone::Bold), "".into(), "any".into(), what.into(), from]);
+            continue;
+        }
         let filter = match Filter::load(&FilterSpec::normal(&name), &sources) {
             Ok(filter) => filter,
             Err(error) => {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::exit;
 use crate::fail2ban::jail::Jail;
-use crate::fail2ban::native::{Native, translate};
+use crate::fail2ban::native::{Filters, Native, translate};
 use crate::fail2ban::note::{Kind, Note};
 use crate::fail2ban::reader::{Import, read};
 use crate::fail2ban::remarks::hints;
@@ -21,7 +21,8 @@ pub struct ImportArgs {
     /// fail2ban's folder
     #[arg(long, value_name = "D", default_value = "/etc/fail2ban")]
     pub fail2ban_dir: PathBuf,
-    /// Write the jails as TOML below DIR: jails/NAME.toml, and jails/NAME.toml.off where a hand is needed
+    /// Write the jails as TOML below DIR, with their filters: jails/NAME.toml, filters/NAME.toml, and jails/NAME.toml.off
+    /// where a hand is needed
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Exit code 1 if anything was lost
@@ -63,9 +64,12 @@ fn import(args: &ImportArgs, json: bool, out: &mut dyn Write) -> io::Result<u8> 
     };
     let hints = hints(&import);
     import.notes.extend(hints);
-    let natives: Vec<Native> = import.jails.iter().map(|jail| translate(jail, &mut import.notes)).collect();
+    let mut filters = Filters::default();
+    let natives: Vec<Native> =
+        import.jails.iter().map(|jail| translate(jail, &mut filters, &mut import.notes)).collect();
     if let Some(folder) = &args.out {
         write_toml(folder, &import, &natives)?;
+        write_filters(folder, &filters)?;
     }
     if json {
         let warnings = import.notes.iter().map(Note::line).collect();
@@ -94,12 +98,22 @@ fn write_toml(folder: &Path, import: &Import, natives: &[Native]) -> io::Result<
             text.push_str(&format!("# {}\n", escape(note.line().as_bytes())));
         }
         text.push_str(&native.toml);
-        let path = jails.join(format!("{name}.{suffix}"));
-        let mut file = fs::File::create_new(&path)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-        file.write_all(text.as_bytes())?;
+        write_new(&jails.join(format!("{name}.{suffix}")), &text)?;
     }
     Ok(())
+}
+
+/// Writes the filters that the jails name and that are not shipped.
+fn write_filters(folder: &Path, filters: &Filters) -> io::Result<()> {
+    let folder = folder.join("filters");
+    fs::create_dir_all(&folder)?;
+    filters.files().try_for_each(|(name, text)| write_new(&folder.join(format!("{name}.toml")), text))
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::File::create_new(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    file.write_all(text.as_bytes())
 }
 
 /// One line for each jail, then every note with its place, the weightiest first.

@@ -12,6 +12,7 @@ use super::actions::Told;
 use super::desk::Desks;
 use super::enforcer::Enforcer;
 use super::fail2ban_log::Fail2banLog;
+use super::lookups::{self, Lookups, Waiting};
 use super::names;
 use super::recorder::{Recorder, cause_of};
 use super::reload::Filters;
@@ -73,6 +74,8 @@ pub struct Engine {
     pub(super) caught_up: bool,
     pub(super) names: Option<tokio::task::JoinHandle<()>>,
     pub(super) answers: mpsc::Sender<names::Answer>,
+    /// Host names in logs, where a jail asks for them.
+    pub(super) lookups: Lookups,
     pub(super) fail2ban_log: Fail2banLog,
 }
 
@@ -81,6 +84,7 @@ pub struct Inbox {
     pub calls: mpsc::Receiver<Call>,
     pub later: mpsc::UnboundedReceiver<Later>,
     pub answers: mpsc::Receiver<names::Answer>,
+    pub lookups: mpsc::Receiver<lookups::Answer>,
     pub store: mpsc::UnboundedReceiver<store::Event>,
     pub reports: mpsc::UnboundedReceiver<Report>,
 }
@@ -139,6 +143,7 @@ impl Engine {
                 Some(event) = inbox.store.recv() => self.on_store(event),
                 Some(answer) = inbox.answers.recv() => self.on_name(&answer),
                 Some(report) = inbox.reports.recv() => self.on_report(report),
+                Some(answer) = inbox.lookups.recv() => self.on_lookup(answer),
                 _ = alive.tick(), if watchdog.is_some() => {
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                 }
@@ -161,7 +166,7 @@ impl Engine {
     fn read(&mut self) -> bool {
         let now = self.clock.now();
         let mut actions = Vec::new();
-        let Engine { tailer, desks, jails, recorder, fail2ban_log, actions: commands, .. } = self;
+        let Engine { tailer, desks, jails, recorder, fail2ban_log, lookups, actions: commands, .. } = self;
         match tailer.next_block() {
             None => {
                 if !self.caught_up {
@@ -178,6 +183,14 @@ impl Engine {
                 let desk = desks.of(block.log, block.path);
                 for (bench, state) in &mut desk.benches {
                     bench.scan(state, now, block.bytes, &mut |attempt| {
+                        if let Some(name) = attempt.beside.name {
+                            for &jail in &bench.jails[attempt.filter] {
+                                let jail = jails.settings(jail).name.clone();
+                                let waiting = Waiting::new(jail, block.live, block.path, &attempt);
+                                lookups.ask(now, name, waiting);
+                            }
+                            return;
+                        }
                         let mut counted = None;
                         let mut kept = false;
                         for &jail in &bench.jails[attempt.filter] {
@@ -202,6 +215,7 @@ impl Engine {
                 recorder.position(block.path, record);
             }
         }
+        self.count_lookups(now, &mut actions);
         self.perform(actions, None, now);
         if self.recorder.due() {
             self.flush(now);

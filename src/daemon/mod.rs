@@ -7,12 +7,15 @@
 
 pub mod cli;
 
+pub(crate) use bench::words as trouble_words;
+
 mod actions;
 mod bench;
 mod desk;
 pub mod enforcer;
 mod engine;
 mod fail2ban_log;
+mod lookups;
 mod names;
 pub mod recorder;
 pub mod reload;
@@ -34,6 +37,7 @@ use self::desk::Desks;
 use self::enforcer::Enforcer;
 use self::engine::{Engine, Inbox, Stop};
 use self::fail2ban_log::Fail2banLog;
+use self::lookups::Lookups;
 use self::recorder::Recorder;
 use self::reload::Filters;
 use crate::addr::Net;
@@ -337,6 +341,7 @@ async fn guard(
     let (calls_in, calls) = mpsc::channel(CALLS_MAX);
     let (later_in, later) = mpsc::unbounded_channel();
     let (answers_in, answers) = mpsc::channel(CALLS_MAX);
+    let (lookups_in, lookups) = mpsc::channel(CALLS_MAX);
     let (store_in, store_events) = mpsc::unbounded_channel();
     let (commands, reports) = actions::start(&config.limits, clock.clone());
     for notice in store.take_notices() {
@@ -366,6 +371,7 @@ async fn guard(
         caught_up: false,
         names: None,
         answers: answers_in,
+        lookups: Lookups::new(lookups_in),
         fail2ban_log,
     };
     for frame in unkept {
@@ -387,7 +393,7 @@ async fn guard(
     info!(jails = engine.config.enabled().count(), firewall = engine.enforcer.name(), "guarding");
     let watchdog = sd_notify::watchdog_enabled().map(|every: Duration| every / 2);
     let stop = engine
-        .run(Inbox { calls, later, answers, store: store_events, reports }, watchdog)
+        .run(Inbox { calls, later, answers, lookups, store: store_events, reports }, watchdog)
         .await
         .map_err(|why| Failed(format!("cannot wait for events: {why}"), UNAVAILABLE))?;
 

@@ -1,6 +1,6 @@
 //! Names in `ignoreip` (DynDNS): asked in the background, the last good answer kept.
 //!
-//! A lookup may take as long as the resolver likes; nothing waits for it. Names from logs never come here.
+//! A lookup may take as long as the resolver likes; nothing waits for it. Names from logs are asked in `lookups`.
 
 use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
@@ -54,7 +54,7 @@ pub async fn watch(names: Vec<String>, answers: mpsc::Sender<Answer>) {
     }
 }
 
-fn lookup(name: &str) -> std::io::Result<Vec<Host>> {
+pub(super) fn lookup(name: &str) -> std::io::Result<Vec<Host>> {
     let mut hosts: Vec<Host> =
         (name, 0u16).to_socket_addrs()?.map(|address| Host::new(address.ip())).collect();
     hosts.sort();

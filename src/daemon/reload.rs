@@ -11,6 +11,7 @@ use super::engine::Engine;
 use crate::config::filters::FilterLibrary;
 use crate::config::{Config, Fatal, JailConfig, Loaded, Problem, ReportedError, Setup, SourceText};
 use crate::control::protocol::{ProblemInfo, ReloadReport};
+use crate::fail2ban::dialect;
 use crate::fail2ban::jail::Jail;
 use crate::fail2ban::matcher::Program;
 use crate::fail2ban::note::{Kind, Note};
@@ -63,7 +64,7 @@ pub fn load(setup: &Setup) -> Result<(Loaded, Filters), Fatal> {
         }
         let made = match &jail.fail2ban {
             Some(imported) => load_imported(imported, jail.timezone, &filters, &mut loaded.notes),
-            None => load_filter(&jail.filter, &library),
+            None => load_filter(&jail.filter, &library, jail.timezone),
         };
         match made {
             Ok(filter) => {
@@ -80,7 +81,9 @@ pub fn load(setup: &Setup) -> Result<(Loaded, Filters), Fatal> {
 }
 
 /// Finds and compiles the filter that a jail names.
-fn load_filter(spec: &str, library: &FilterLibrary) -> Result<LoadedFilter, ReportedError> {
+///
+/// `zone`: the jail's; a filter in fail2ban's dialect goes by that of the first jail that names it.
+fn load_filter(spec: &str, library: &FilterLibrary, zone: Tz) -> Result<LoadedFilter, ReportedError> {
     let named = |why: String| ReportedError::of_file(spec, why);
     let spec: FilterSpec = spec.parse().map_err(|why: FilterSpecError| named(why.to_string()))?;
     let files =
@@ -88,6 +91,10 @@ fn load_filter(spec: &str, library: &FilterLibrary) -> Result<LoadedFilter, Repo
     let own = !files.shipped || !files.overlays.is_empty();
     let mut sources = vec![files.base];
     sources.extend(files.overlays);
+    if dialect::is_meant(&sources[0]) {
+        let program = dialect::load(&spec, &sources, zone, SystemClock::new().now())?;
+        return Ok(LoadedFilter { filter: Reading::Fail2ban(Arc::new(program)), sources });
+    }
     let filter = Filter::load(&spec, &sources)?;
     // The shipped ones are looked into by a test of ours.
     if own {

@@ -10,6 +10,7 @@
 pub mod client;
 pub mod database;
 pub mod definition;
+pub mod dialect;
 pub mod effect;
 pub mod encoding;
 pub mod files;

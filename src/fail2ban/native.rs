@@ -1,12 +1,17 @@
 //! A jail of fail2ban as a jail of portero, in TOML, and what does not go over.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::dialect;
 use super::effect::{self, Effect, Role};
 use super::ini::At;
 use super::jail::{Jail, Time};
+use super::matcher::{Program, Rules};
 use super::note::{Kind, Note};
+use super::reader::FILTER_OPTIONS;
 use crate::jail::IgnoreEntry;
+use crate::time::{Clock, SystemClock};
 
 /// Filters of fail2ban and the shipped ones that watch the same logins: name, mode (empty: any), shipped filter.
 const SHIPPED: &[(&str, &str, &str)] = &[
@@ -40,16 +45,49 @@ pub struct Native {
     pub complete: bool,
 }
 
+/// Filters to be written beside the jails: names, and what each says.
+#[derive(Debug, Default)]
+pub struct Filters(BTreeMap<String, (Rules, String)>);
+
+impl Filters {
+    /// `filters/NAME.toml` for each: name and text.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, (_, text))| (name.as_str(), text.as_str()))
+    }
+
+    /// Adds the filter of `jail`; the name it goes by. Jails that say the same share one.
+    fn add(&mut self, jail: &Jail) -> String {
+        let fit = |name: &str| -> String {
+            let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
+            name.chars().map(plain).collect()
+        };
+        let rules = jail.rules();
+        let filter = fit(jail.filter.as_deref().unwrap_or(&jail.name));
+        let shipped = |name: &str| crate::shipped::text_of(crate::shipped::FILTERS, name).is_some();
+        let names = [filter.clone(), format!("fail2ban-{filter}"), format!("{filter}-{}", fit(&jail.name))];
+        let numbered = (2..).map(|number| format!("{}-{number}", names[2]));
+        let free =
+            |name: &String| !shipped(name) && self.0.get(name).is_none_or(|(known, _)| *known == rules);
+        let name = names.iter().cloned().chain(numbered).find(free).expect("numbers do not end");
+        self.0.entry(name.clone()).or_insert_with(|| (rules, dialect::write(jail)));
+        name
+    }
+}
+
 struct Translator<'a> {
     jail: &'a Jail,
+    filters: &'a mut Filters,
     notes: &'a mut Vec<Note>,
     toml: String,
     complete: bool,
+    /// The filter is written in fail2ban's dialect, with its encoding, time zone and usedns.
+    in_dialect: bool,
 }
 
-/// Translates one jail and tells in `notes` what is lost or only nearly the same.
-pub fn translate(jail: &Jail, notes: &mut Vec<Note>) -> Native {
-    let mut all = Translator { jail, notes, toml: String::new(), complete: true };
+/// Translates one jail and tells in `notes` what is lost or only nearly the same. A filter without a shipped counterpart
+/// goes to `filters`.
+pub fn translate(jail: &Jail, filters: &mut Filters, notes: &mut Vec<Note>) -> Native {
+    let mut all = Translator { jail, filters, notes, toml: String::new(), complete: true, in_dialect: false };
     all.filter();
     all.source();
     all.rule();
@@ -91,42 +129,53 @@ impl Translator<'_> {
                 "no failregex: nothing ever matches (a line that begins with ; is a comment)",
             );
         }
+        // What somebody wrote by hand is kept as it is.
+        let stock = [format!("filter.d/{name}.conf"), "filter.d/common.conf".to_owned()];
+        let own = FILTER_OPTIONS
+            .iter()
+            .filter_map(|option| self.at(option))
+            .any(|at| !stock.iter().any(|stock| at.file().ends_with(stock)));
         match shipped {
-            Some((_, _, filter)) => {
+            Some((_, _, filter)) if !own => {
                 self.key("filter", *filter, "filter");
                 let text = format!(
                     "filter {name} becomes the shipped filter {filter}, which watches the same logins"
                 );
                 self.note(Kind::Approximation, "filter", text);
-                let stock = format!("filter.d/{name}.conf");
-                if self.at("failregex").is_some_and(|at| !at.file().ends_with(&stock)) {
-                    let text = format!("the patterns added to filter {name} are not taken over");
-                    self.note(Kind::Loss, "failregex", text);
-                }
             }
-            None => {
-                self.complete = false;
-                self.key("filter", name, "filter");
-                for (option, patterns) in [("failregex", &jail.failregex), ("ignoreregex", &jail.ignoreregex)]
-                {
-                    let hard = patterns.iter().filter(|pattern| backtracks(pattern)).count();
-                    if hard > 0 {
-                        let text = format!(
-                            "{hard} of {} patterns look around or back; they need the slower engine",
-                            patterns.len()
-                        );
-                        self.note(Kind::Approximation, option, text);
-                    }
-                }
+            _ => self.own_filter(),
+        }
+    }
+
+    /// A filter that goes over with its patterns as they are.
+    fn own_filter(&mut self) {
+        let jail = self.jail;
+        for (option, patterns) in [("failregex", &jail.failregex), ("ignoreregex", &jail.ignoreregex)] {
+            let hard = patterns.iter().filter(|pattern| backtracks(pattern)).count();
+            if hard > 0 {
                 let text = format!(
-                    "the {} patterns of filter {} cannot be written as a native filter: they match the line without \
-                     its date, a native filter the message alone",
-                    jail.failregex.len(),
-                    if name.is_empty() { "(none)" } else { name }
+                    "{hard} of {} patterns look around or back; they need the slower engine",
+                    patterns.len()
                 );
-                self.note(Kind::Loss, "filter", text);
+                self.note(Kind::Approximation, option, text);
             }
         }
+        let now = SystemClock::new().now();
+        match Program::new(&jail.rules(), chrono_tz::Tz::UTC, now) {
+            Ok(program) => {
+                for (part, said) in program.notes() {
+                    self.note(Kind::Approximation, part.option(), format!("{part}: {said}"));
+                }
+            }
+            Err(error) => {
+                self.complete = false;
+                self.note(Kind::Loss, error.option(), error.to_string());
+            }
+        }
+        self.complete &= !jail.failregex.is_empty();
+        let name = self.filters.add(jail);
+        self.key("filter", name, "filter");
+        self.in_dialect = true;
     }
 
     fn source(&mut self) {
@@ -143,6 +192,9 @@ impl Translator<'_> {
         }
         if !jail.log_tail.is_empty() {
             self.note(Kind::Approximation, "logpath", "tail is not kept: reading begins one findtime back");
+        }
+        if self.in_dialect {
+            return;
         }
         let encoding = jail.log_encoding.as_deref().unwrap_or("auto").to_lowercase();
         if !["auto", "utf-8", "utf8", "ascii"].contains(&encoding.as_str()) {
@@ -179,19 +231,27 @@ impl Translator<'_> {
         let increment = &jail.ban_time_increment;
         if increment.enabled {
             let mut parts = vec!["enabled = true".to_owned()];
+            // fail2ban's factor scales every grown ban, portero's is the growth itself.
+            let mut scale = 1.0;
             if let Some(factor) = &increment.factor {
                 match factor.trim().parse::<f64>() {
-                    Ok(factor) if factor >= 1.0 => parts.push(format!("factor = {factor:?}")),
+                    Ok(factor) if factor > 0.0 && factor.is_finite() => scale = factor,
                     _ => self.note(
                         Kind::Loss,
                         "bantime.factor",
-                        format!("factor {factor} is not a number from 1 up"),
+                        format!("factor {factor} is not a number above 0"),
                     ),
                 }
             }
             if let Some(list) = &increment.multipliers {
+                let list: Vec<f64> = list.iter().map(|growth| (*growth as f64 * scale).max(0.001)).collect();
                 parts.push(format!("multipliers = {list:?}"));
-            } else if increment.formula.is_some() {
+            } else if scale != 1.0 {
+                let list: Vec<f64> = (0..=20).map(|earlier| f64::from(1 << earlier) * scale).collect();
+                parts.push(format!("multipliers = {list:?}"));
+            }
+            parts.push("decay = -1".to_owned());
+            if increment.multipliers.is_none() && increment.formula.is_some() {
                 let text = "the formula is Python and is not evaluated; each ban is factor times as long";
                 self.note(Kind::Loss, "bantime.formula", text);
             }
@@ -257,6 +317,7 @@ impl Translator<'_> {
             );
         }
         match jail.use_dns.as_deref() {
+            _ if self.in_dialect => {}
             Some("yes") => {
                 self.note(Kind::Loss, "usedns", "names in a log are not resolved: such lines do not count")
             }

@@ -248,12 +248,11 @@ impl Scan<'_, '_> {
                     self.trouble(filter, Trouble::TooWide);
                 }
             }
-            FailureId::Name(text) => {
-                name = Some(text.as_str());
-                if self.set.filters[filter].dns() != Dns::Yes {
-                    self.trouble(filter, Trouble::Name);
-                }
-            }
+            FailureId::Name(text) => match self.set.filters[filter].dns() {
+                Dns::Yes => name = Some(text.as_str()),
+                Dns::Raw => self.trouble(filter, Trouble::NoAddress),
+                Dns::Warn | Dns::No => self.trouble(filter, Trouble::Name),
+            },
             FailureId::Text(_) | FailureId::Tuple(_) => self.trouble(filter, Trouble::NoAddress),
         }
         let fields: Vec<(&str, &str)> =

@@ -20,6 +20,8 @@ type Texts = Vec<Spanned<String>>;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// Of another language; see `fail2ban::dialect`.
+    dialect: Option<Spanned<String>>,
     description: Option<String>,
     frame: Option<Texts>,
     ident: Option<Texts>,
@@ -71,6 +73,14 @@ pub fn load(spec: &FilterSpec, sources: &[SourceText]) -> Result<Filter, Reporte
                 None => source.error_in_whole(message),
             }
         })?;
+        if let Some(dialect) = &raw.dialect {
+            let message = format!(
+                "this filter is written in the dialect {:?}; portero, banctl scan and banctl filter test run it, this \
+                 command reads native filters only",
+                dialect.get_ref()
+            );
+            return Err(source.error(dialect.span(), message));
+        }
         raws.push(raw);
     }
     Loader { spec, sources }.filter(raws)

@@ -73,7 +73,7 @@ pub struct Attempt<'a> {
 pub struct Beside<'a> {
     /// The log named a network: counted and banned is the one of this length around `host`.
     pub prefix: Option<u8>,
-    /// A host name where the address should be; `host` is `None` then.
+    /// A host name where the address should be, and that is to be asked for it; `host` is `None` then.
     pub name: Option<&'a str>,
     /// Named groups that held a text.
     pub fields: &'a [(&'a str, &'a str)],

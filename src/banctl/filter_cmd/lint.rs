@@ -8,8 +8,11 @@ use crate::banctl::table::{Look, Tone};
 use crate::config::FilterLibrary;
 use crate::config::report::SourceText;
 use crate::exit;
+use crate::fail2ban::dialect;
+use crate::filter::FilterSpec;
 use crate::filter::lint::{self, FAKE_ADDRESS, Finding, TRUE_ADDRESS, conf, pasted};
 use crate::text::{escape, io_reason};
+use crate::time::{Clock, SystemClock};
 
 pub fn run(
     args: &LintArgs,
@@ -36,7 +39,7 @@ pub fn run(
             Some("toml") => {
                 let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("filter");
                 let source = SourceText::new(target, read(path)?);
-                found.extend(lint::sources(stem, &[source]).map_err(config)?);
+                found.extend(findings(stem, &[source])?);
             }
             _ if target.contains('/') => {
                 return Err(usage(format!("{target} is neither a filter's name nor a .toml or .conf file")));
@@ -44,7 +47,7 @@ pub fn run(
             _ => {
                 let spec = spec(target)?;
                 let files = files(library, &spec.name)?;
-                found.extend(lint::sources(&spec.name, &sources(&files)).map_err(config)?);
+                found.extend(findings(&spec.name, &sources(&files))?);
             }
         }
     }
@@ -57,6 +60,19 @@ pub fn run(
         writeln!(out, "{looked} looked into; nothing fools {what}").map_err(|error| lost(&error))?;
     }
     Ok(if found.is_empty() { exit::OK } else { exit::NO })
+}
+
+/// The findings of a filter of portero, in either dialect.
+fn findings(name: &str, sources: &[SourceText]) -> Result<Vec<Finding>, Failure> {
+    if !sources.first().is_some_and(dialect::is_meant) {
+        return lint::sources(name, sources).map_err(config);
+    }
+    let now = SystemClock::new().now();
+    let program =
+        dialect::load(&FilterSpec::normal(name), sources, chrono_tz::Tz::UTC, now).map_err(config)?;
+    let label = sources[0].label();
+    let patterns = program.rules().failregex.iter();
+    Ok(patterns.flat_map(|pattern| pasted::pattern(pattern, "failregex", label)).collect())
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -12,7 +12,9 @@ use super::{Failure, TestArgs, config, files, lost, sources, spec, usage};
 use crate::banctl::table::{Look, Tone};
 use crate::config::FilterLibrary;
 use crate::exit;
-use crate::fail2ban::matcher::test::{TestError, run_test};
+use crate::fail2ban::dialect;
+use crate::fail2ban::matcher::Rules;
+use crate::fail2ban::matcher::test::{TestError, rules, run as run_rules};
 use crate::filter::compile::Tag;
 use crate::filter::explain::{self, Matched, WhyNot};
 use crate::filter::peer::TrustedProxies;
@@ -53,6 +55,10 @@ pub fn run(
     }
     let spec = spec(&args.filter)?;
     let found = files(library, &spec.name)?;
+    if dialect::is_meant(&found.base) {
+        let program = dialect::load(&spec, &sources(&found), timezone, now).map_err(config)?;
+        return in_dialect(args, program.rules(), timezone, now, out);
+    }
     let filter = Arc::new(Filter::load(&spec, &sources(&found)).map_err(config)?);
     let limits = Limits::default();
     let context = Context {
@@ -108,11 +114,25 @@ fn fail2ban(
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
+    match rules(dir, &args.filter) {
+        Ok(rules) => in_dialect(args, &rules, timezone, now, out),
+        Err(why) => Err((exit::CONFIG, Some(why.to_string()))),
+    }
+}
+
+/// The log through a filter with fail2ban's own meaning.
+fn in_dialect(
+    args: &TestArgs,
+    rules: &Rules,
+    timezone: Tz,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
     let unread = |why: std::io::Error| {
         (exit::NO, Some(format!("cannot open {}: {}", args.log.display(), crate::text::io_reason(&why))))
     };
     let mut log = BufReader::new(File::open(&args.log).map_err(unread)?);
-    match run_test(dir, &args.filter, &mut log, timezone, now, args.journal, out) {
+    match run_rules(rules, &mut log, timezone, now, args.journal, out) {
         Ok(_) => Ok(exit::OK),
         Err(TestError::Io(why)) => Err(lost(&why)),
         Err(why) => Err((exit::CONFIG, Some(why.to_string()))),

@@ -2,11 +2,10 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::Output;
 use crate::addr::Host;
-use crate::filter::{Attempt, Filter, Outcome};
+use crate::filter::{Attempt, Outcome};
 use crate::time::Timestamp;
 
 /// One object for each attempt, a block's worth at a time. The contract stands in DESIGN.md and in the
@@ -22,15 +21,15 @@ pub(super) struct JsonLines<W> {
 }
 
 impl<W: Write> JsonLines<W> {
-    pub fn new(out: W, filters: &[Arc<Filter>]) -> JsonLines<W> {
-        let middle = |filter: &Filter, event: &str| {
+    /// `filters`: their names, by the number that an attempt gives.
+    pub fn new(out: W, filters: &[String]) -> JsonLines<W> {
+        let middle = |name: &str, event: &str| {
             let mut text = b",\"filter\":".to_vec();
-            string(&mut text, filter.name.as_bytes());
+            string(&mut text, name.as_bytes());
             text.extend_from_slice(format!(",\"event\":\"{event}\",\"ip\":").as_bytes());
             text
         };
-        let middles =
-            filters.iter().map(|filter| [middle(filter, "failure"), middle(filter, "success")]).collect();
+        let middles = filters.iter().map(|name| [middle(name, "failure"), middle(name, "success")]).collect();
         JsonLines { out, head: Vec::new(), middles, buffer: Vec::with_capacity(64 << 10) }
     }
 }

@@ -3,10 +3,12 @@
 //! The logs are read block by block ([`OfflineLog`]) and matched; an [`Output`] is told what was found: JSON
 //! lines ([`json`]), a summary for people ([`report`]), or what no filter reads ([`unmatched`]).
 
+mod fail2ban;
 mod json;
 mod pairs;
 mod progress;
 mod report;
+mod sets;
 mod shape;
 mod suggest;
 mod unmatched;
@@ -23,15 +25,17 @@ use smallvec::SmallVec;
 use self::json::JsonLines;
 use self::progress::Progress;
 use self::report::Report;
+use self::sets::Sets;
 use self::unmatched::Unmatched;
 use super::replay;
 use super::table::Look;
 use crate::addr::Host;
 use crate::config::{Config, FilterLibrary, SourceText};
 use crate::exit;
+use crate::fail2ban::dialect;
 use crate::filter::load::{NORMAL, modes};
 use crate::filter::peer::TrustedProxies;
-use crate::filter::{Attempt, Context, Filter, FilterSet, FilterSpec, FilterState, Outcome, lint};
+use crate::filter::{Attempt, Context, Filter, FilterSet, FilterSpec, Outcome, lint};
 use crate::limits::Limits;
 use crate::shipped;
 use crate::source::OfflineLog;
@@ -50,6 +54,10 @@ pub struct ScanArgs {
     /// [default: private networks are trusted, the built-in filters]
     #[arg(long, value_name = "F")]
     pub config: Option<PathBuf>,
+    /// Look with the filters of the fail2ban configuration in D instead, each as its jail has it; `--filters`
+    /// then names filters of filter.d [default: those of the enabled jails]
+    #[arg(long, value_name = "D", conflicts_with_all = ["unmatched", "year"])]
+    pub fail2ban_dir: Option<PathBuf>,
     /// Zone of dates that carry none [default: the configuration's, else the system's]
     #[arg(long, value_name = "TZ")]
     pub timezone: Option<String>,
@@ -128,16 +136,20 @@ fn scan(args: &ScanArgs, json: bool) -> Result<u8, Failure> {
         };
         out.write_all(&shown).map_err(lost)?;
     } else if json {
-        let mut lines = JsonLines::new(&mut out, scanner.set.filters());
+        let mut lines = JsonLines::new(&mut out, scanner.set.names());
         totals = scanner.read(&logs, now, &mut lines, &mut progress)?;
     } else {
-        let mut report = Report::new(scanner.set.filters().len());
+        let mut report = Report::new(scanner.set.names().len());
         totals = scanner.read(&logs, now, &mut report, &mut progress)?;
         let shown =
-            report.text(look, scanner.context.timezone, scanner.set.filters(), &totals, progress.elapsed());
+            report.text(look, scanner.context.timezone, scanner.set.names(), &totals, progress.elapsed());
         out.write_all(shown.as_bytes()).map_err(lost)?;
     }
     out.flush().map_err(lost)?;
+    for (name, trouble, count) in scanner.set.overruns() {
+        let (what, how) = crate::daemon::trouble_words(trouble, count);
+        eprintln!("banctl: filter {name}: {what} {how}");
+    }
     Ok(if totals.unreadable == 0 { exit::OK } else { exit::NO })
 }
 
@@ -165,7 +177,7 @@ impl Totals {
 
 /// Filters and what they need.
 struct Scanner {
-    set: FilterSet,
+    set: Sets,
     context: Context,
     specs: Vec<FilterSpec>,
     library: Option<FilterLibrary>,
@@ -190,17 +202,37 @@ impl Scanner {
             None => TrustedProxies::private(),
         };
         let library = config.map(|config| config.filters);
-        let specs = specs(&args.filters, library.as_ref())?;
-        let filters = specs.iter().map(|spec| load(spec, library.as_ref())).collect::<Result<_, _>>()?;
         let context =
             Context { timezone: zone, year: args.year, trusted_proxies, sessions_max: limits.sessions_max };
-        let set = FilterSet::new(filters, context.clone());
-        Ok(Scanner { set, context, specs, library, limits })
+        if let Some(dir) = &args.fail2ban_dir {
+            let programs = fail2ban::programs(dir, &args.filters, zone)?;
+            let set = Sets::new(Vec::new(), programs, context.clone());
+            return Ok(Scanner { set, context, specs: Vec::new(), library, limits });
+        }
+        let mut specs = specs(&args.filters, library.as_ref())?;
+        let mut programs = Vec::new();
+        let mut plain = Vec::new();
+        for spec in specs.drain(..) {
+            let (sources, _) = sources(&spec.name, library.as_ref())?;
+            match sources.first().is_some_and(dialect::is_meant) {
+                true => {
+                    let made = dialect::load(&spec, &sources, zone, SystemClock::new().now());
+                    programs.push((
+                        spec.name.clone(),
+                        Arc::new(made.map_err(|error| fail(exit::CONFIG, error))?),
+                    ));
+                }
+                false => plain.push(spec),
+            }
+        }
+        let filters = plain.iter().map(|spec| load(spec, library.as_ref())).collect::<Result<_, _>>()?;
+        let set = Sets::new(filters, programs, context.clone());
+        Ok(Scanner { set, context, specs: plain, library, limits })
     }
 
     /// The chosen filters in all their modes: a line that another mode reads is nothing new.
     fn known(&self) -> Result<FilterSet, Failure> {
-        let mut known = self.set.filters().to_vec();
+        let mut known = self.set.native().filters().to_vec();
         for spec in &self.specs {
             let (sources, _) = sources(&spec.name, self.library.as_ref())?;
             let others = sources.iter().flat_map(|source| modes(source.text()));
@@ -254,7 +286,7 @@ impl Scanner {
         progress: &mut Progress,
         totals: &mut Totals,
     ) -> Result<(), Failure> {
-        let mut state = FilterState::default();
+        let mut state = self.set.begin();
         let mut first_line = 1;
         loop {
             let block = match log.next_block() {
@@ -286,7 +318,7 @@ impl Scanner {
         let first = &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())];
         let last = &text[memchr::memrchr(b'\n', text).map_or(0, |at| at + 1)..];
         for line in [first, last] {
-            if let Some(time) = self.set.time_of(line, now) {
+            if let Some(time) = self.set.native().time_of(line, now) {
                 totals.at(time);
             }
         }
@@ -344,7 +376,7 @@ fn all(library: Option<&FilterLibrary>) -> Vec<String> {
 }
 
 /// Splits at commas outside of brackets.
-fn split(names: &str) -> Vec<&str> {
+pub(super) fn split(names: &str) -> Vec<&str> {
     let mut depth = 0;
     names
         .split(|c| {
