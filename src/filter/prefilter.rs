@@ -94,14 +94,45 @@ const LANES_MAX: usize = 1000;
 /// Idents whose lanes are remembered, and how many of them share a place.
 const IDENT_SLOTS: usize = 256;
 const IDENT_WAYS: usize = 4;
-const IDENT_BYTES_MAX: usize = 30;
+/// Longer idents are not remembered. Bytes.
+const IDENT_BYTES_MAX: usize = 32;
 
 #[derive(Debug, Clone, Copy)]
 struct CachedIdent {
-    text: [u8; IDENT_BYTES_MAX],
-    /// 0: the slot is free.
-    len: u8,
+    ident: IdentKey,
     lane: u16,
+}
+
+/// All of an ident in words that are compared at once. Length 0: none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct IdentKey {
+    words: [u64; 4],
+    len: u8,
+}
+
+impl IdentKey {
+    /// `None`: longer than [`IDENT_BYTES_MAX`].
+    #[inline]
+    fn new(ident: &[u8]) -> Option<IdentKey> {
+        let word = |at: usize| ident[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let len = ident.len();
+        // From both ends; in the middle they overlap.
+        let words = match len {
+            0..8 => [ident.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), 0, 0, 0],
+            8..16 => [word(0), word(len - 8), 0, 0],
+            16..=IDENT_BYTES_MAX => [word(0), word(len - 8), word(8), word(len - 16)],
+            _ => return None,
+        };
+        Some(IdentKey { words, len: len as u8 })
+    }
+
+    /// Its place among [`IDENT_SLOTS`].
+    #[inline]
+    fn slot(&self) -> usize {
+        let [first, last, ..] = self.words;
+        let hash = (first ^ last.rotate_left(29) ^ u64::from(self.len)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash >> 56) as usize % (IDENT_SLOTS / IDENT_WAYS) * IDENT_WAYS
+    }
 }
 
 impl Prefilter {
@@ -148,7 +179,7 @@ impl Prefilter {
             has_syslog: !with(FrameKind::Syslog).is_empty(),
             lanes: vec![Lane::new(&[], &entries)],
             lane_of: HashMap::from([(Vec::new(), 0)]),
-            idents: vec![CachedIdent { text: [0; IDENT_BYTES_MAX], len: 0, lane: 0 }; IDENT_SLOTS],
+            idents: vec![CachedIdent { ident: IdentKey::default(), lane: 0 }; IDENT_SLOTS],
             displaced: 0,
             filters: filters.to_vec(),
             entries,
@@ -218,13 +249,11 @@ impl Prefilter {
     #[inline]
     fn syslog_lane<'l>(&mut self, line: &'l [u8]) -> (u16, &'l [u8]) {
         if let Some((ident, message)) = frame::glance_syslog(line)
-            && ident.len() <= IDENT_BYTES_MAX
+            && let Some(ident) = IdentKey::new(ident)
         {
-            let slots = &self.idents[slot_of(ident)..][..IDENT_WAYS];
-            for cached in slots {
-                if usize::from(cached.len) == ident.len() && cached.text[..ident.len()] == *ident {
-                    return (cached.lane, message);
-                }
+            let slots = &self.idents[ident.slot()..][..IDENT_WAYS];
+            if let Some(cached) = slots.iter().find(|cached| cached.ident == ident) {
+                return (cached.lane, message);
             }
         }
         self.read_lane(line)
@@ -237,15 +266,13 @@ impl Prefilter {
         let Some(ident) = framed.ident else { return (0, b"") };
         let lane = self.find_lane(ident, framed.short_ident);
         // A glance never sees an RFC 5424 header, so what is cached is of the other forms.
-        if !framed.short_ident && ident.len() <= IDENT_BYTES_MAX {
-            let mut text = [0; IDENT_BYTES_MAX];
-            text[..ident.len()].copy_from_slice(ident);
-            let slots = &mut self.idents[slot_of(ident)..][..IDENT_WAYS];
-            let free = slots.iter().position(|slot| slot.len == 0).unwrap_or_else(|| {
+        if let Some(ident) = IdentKey::new(ident).filter(|_| !framed.short_ident) {
+            let slots = &mut self.idents[ident.slot()..][..IDENT_WAYS];
+            let free = slots.iter().position(|slot| slot.ident.len == 0).unwrap_or_else(|| {
                 self.displaced = (self.displaced + 1) % IDENT_WAYS;
                 self.displaced
             });
-            slots[free] = CachedIdent { text, len: ident.len() as u8, lane };
+            slots[free] = CachedIdent { ident, lane };
         }
         (lane, framed.message)
     }
@@ -271,17 +298,6 @@ impl Prefilter {
         self.lane_of.insert(own, lane);
         lane
     }
-}
-
-#[inline]
-fn slot_of(ident: &[u8]) -> usize {
-    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    let (first, last) = match (ident.first_chunk::<8>(), ident.last_chunk::<8>()) {
-        (Some(first), Some(last)) => (word(first), word(last)),
-        _ => (ident.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), 0),
-    };
-    let hash = (first ^ last.rotate_left(29) ^ ident.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (hash >> 56) as usize % (IDENT_SLOTS / IDENT_WAYS) * IDENT_WAYS
 }
 
 /// Filters that read the same lines.
@@ -558,6 +574,25 @@ fn hides(a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ident_is_told_from_every_other_one() {
+        let text = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        let mut keys = Vec::new();
+        for len in 1..=IDENT_BYTES_MAX {
+            let mut ident = text[..len].to_vec();
+            keys.push(IdentKey::new(&ident).unwrap());
+            for at in 0..len {
+                ident[at] ^= 1;
+                keys.push(IdentKey::new(&ident).unwrap());
+                ident[at] ^= 1;
+            }
+        }
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[at + 1..].contains(key) && key.slot() + IDENT_WAYS <= IDENT_SLOTS);
+        }
+        assert_eq!(IdentKey::new(&text[..IDENT_BYTES_MAX + 1]), None);
+    }
 
     #[test]
     fn a_literal_stands_for_those_it_can_hide() {

@@ -8,6 +8,7 @@ use chrono::{TimeZone, Utc};
 use chrono_tz::Tz;
 use hashbrown::HashMap;
 use hashbrown::hash_map::{Entry, EntryRef};
+use smallvec::SmallVec;
 
 use super::pairs::Pairs;
 use super::{Output, Totals};
@@ -77,6 +78,9 @@ impl Row {
     }
 }
 
+/// An account in lower case; nearly all of them fit where they stand.
+type Account = SmallVec<[u8; 22]>;
+
 /// Counts as it goes. Nothing is allocated for an attempt unless it brings a new address or account.
 pub(super) struct Report {
     filters: Vec<Tally>,
@@ -84,7 +88,7 @@ pub(super) struct Report {
     /// Failures whose line and session name no address.
     nowhere: u64,
     hosts: HashMap<Host, Row>,
-    accounts: HashMap<Vec<u8>, Row>,
+    accounts: HashMap<Account, Row>,
     pairs: Pairs,
     /// An account in lower case.
     folded: Vec<u8>,
@@ -149,7 +153,9 @@ impl Output for Report {
             let known = self.accounts.len();
             let row = match self.accounts.entry_ref(&self.folded[..]) {
                 EntryRef::Occupied(known) => known.into_mut(),
-                EntryRef::Vacant(free) if known < KEYS_MAX => free.insert(Row::new(known)),
+                EntryRef::Vacant(free) if known < KEYS_MAX => {
+                    free.insert_with_key(Account::from_slice(&self.folded), Row::new(known))
+                }
                 EntryRef::Vacant(_) => {
                     self.full = true;
                     return None;
@@ -269,7 +275,7 @@ impl Report {
     }
 
     fn tried(&mut self, look: Look, zone: Tz, out: &mut String) {
-        let mut top: Vec<(&Vec<u8>, &Row)> =
+        let mut top: Vec<(&Account, &Row)> =
             self.accounts.iter().filter(|(_, row)| row.tally.failures > 0).collect();
         let all = top.len();
         keep_top(&mut top, |(account, row)| (std::cmp::Reverse(row.tally.failures), *account));
