@@ -41,7 +41,8 @@ const DATES: [&str; 4] = [
 ];
 
 fn set(names: &[&str]) -> FilterSet {
-    let filter = |name: &&str| Arc::new(Filter::shipped(&FilterSpec::normal(name)).expect("a shipped filter"));
+    let filter =
+        |name: &&str| Arc::new(Filter::shipped(&FilterSpec::normal(name)).expect("a shipped filter"));
     let context = Context {
         timezone: chrono_tz::Europe::Madrid,
         year: None,

@@ -18,6 +18,7 @@ mod lint;
 mod recidive;
 mod rig;
 mod scan;
+mod shadow;
 mod sim;
 mod store;
 mod takeover;

@@ -49,6 +49,9 @@ _banctl() {
             banctl,scan)
                 cmd="banctl__subcmd__scan"
                 ;;
+            banctl,shadow)
+                cmd="banctl__subcmd__shadow"
+                ;;
             banctl,status)
                 cmd="banctl__subcmd__status"
                 ;;
@@ -86,7 +89,7 @@ _banctl() {
 
     case "${cmd}" in
         banctl)
-            opts="-h -V --socket --json --help --version status why unban ban bans allow reload ping check scan replay import filter gen-docs"
+            opts="-h -V --socket --json --help --version status why unban ban bans allow reload ping shadow check scan replay import filter gen-docs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -537,6 +540,32 @@ _banctl() {
                     return 0
                     ;;
                 --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        banctl__subcmd__shadow)
+            opts="-h --since --tolerance --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tolerance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -36,6 +36,7 @@ complete -c banctl -n "__fish_banctl_needs_command" -f -a "bans" -d 'List the ba
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "allow" -d 'Whom nothing bans: add, remove, list'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "reload" -d 'Read the configuration anew; jails that did not change keep their state'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "ping" -d 'Is the daemon well? Exit code 0 only if every present log is open and the firewall is in step'
+complete -c banctl -n "__fish_banctl_needs_command" -f -a "shadow" -d 'Beside fail2ban (portero --shadow): who one of the two would ban and the other not, and why'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "check" -d 'Check the configuration, with the daemon\'s own loader; needs no daemon'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "scan" -d 'Every login attempt found in old logs, offline; .gz, .xz and .zst too'
 complete -c banctl -n "__fish_banctl_needs_command" -f -a "replay" -d 'The whole engine over old logs in their own time: whom it would have banned'
@@ -91,6 +92,11 @@ complete -c banctl -n "__fish_banctl_using_subcommand reload" -s h -l help -d 'P
 complete -c banctl -n "__fish_banctl_using_subcommand ping" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand ping" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand ping" -s h -l help -d 'Print help'
+complete -c banctl -n "__fish_banctl_using_subcommand shadow" -l since -d 'Only bans of the last TIME [default: since shadow mode began]' -r
+complete -c banctl -n "__fish_banctl_using_subcommand shadow" -l tolerance -d 'Bans that are so far apart are the same [default: 1m]' -r
+complete -c banctl -n "__fish_banctl_using_subcommand shadow" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand shadow" -l json -d 'JSON instead of text: one object, or one object a line for lists'
+complete -c banctl -n "__fish_banctl_using_subcommand shadow" -s h -l help -d 'Print help'
 complete -c banctl -n "__fish_banctl_using_subcommand check" -l config -d 'portero.toml, or a folder that holds one' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand check" -l fail2ban-dir -d 'With the fail2ban configuration in D, as portero --fail2ban-dir D runs it' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand check" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F

@@ -62,6 +62,8 @@ pub enum Command {
     Reload,
     /// Is the daemon well? Exit code 0 only if every present log is open and the firewall is in step
     Ping,
+    /// Beside fail2ban (portero --shadow): who one of the two would ban and the other not, and why
+    Shadow(ShadowArgs),
     /// Check the configuration, with the daemon's own loader; needs no daemon
     Check {
         /// portero.toml, or a folder that holds one
@@ -136,6 +138,16 @@ pub struct BansArgs {
     /// Those that are over, latest first
     #[arg(long)]
     pub ended: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ShadowArgs {
+    /// Only bans of the last TIME [default: since shadow mode began]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub since: Option<u64>,
+    /// Bans that are so far apart are the same [default: 1m]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub tolerance: Option<u64>,
 }
 
 #[derive(Debug, Clone, Subcommand)]

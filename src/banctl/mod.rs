@@ -12,6 +12,7 @@ pub mod online;
 pub mod render;
 pub mod replay;
 pub mod scan;
+pub mod shadow;
 pub mod table;
 
 use std::ffi::OsString;

@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 
 use serde::Serialize;
 
-use super::args::{AllowCommand, BanArgs, BansArgs, Cli, Command, UnbanArgs};
+use super::args::{AllowCommand, BanArgs, BansArgs, Cli, Command, ShadowArgs, UnbanArgs};
 use super::render;
 use super::table::Look;
 use crate::addr::Net;
@@ -70,6 +70,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> Done {
         Command::Allow(command) => session.allow(command),
         Command::Reload => session.reload(),
         Command::Ping => session.ping(),
+        Command::Shadow(args) => session.shadow(args),
         Command::Check { .. }
         | Command::Scan(_)
         | Command::Replay(_)
@@ -126,6 +127,13 @@ impl Session<'_> {
             self.out.write_all(text(self.look).as_bytes())?;
         }
         Ok(())
+    }
+
+    fn shadow(&mut self, args: &ShadowArgs) -> Done {
+        let request = Request::Shadow { since_secs: args.since, tolerance_secs: args.tolerance };
+        let Response::Shadow(report) = self.client.call(request)? else { return Err(odd()) };
+        self.print(&report, |look| super::shadow::show(look, &report))?;
+        Ok(exit::OK)
     }
 
     fn status(&mut self, target: Option<String>) -> Done {

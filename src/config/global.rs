@@ -194,6 +194,8 @@ fn globals(read: &mut Reader<'_>, source: &SourceText, places: &Places) -> Confi
         filters: super::FilterLibrary { places: places.clone() },
         fail2ban: None,
         fail2ban_log: read.get("fail2ban_log", fail2ban_log),
+        shadow: false,
+        shadow_log: read.get("shadow_log", path("shadow_log")),
     }
 }
 

@@ -42,6 +42,9 @@ pub const DEFAULT_SOCKET: &str = "/run/portero/control.sock";
 /// Where packages put the shipped jails and filters.
 pub const SHIPPED_DIR: &str = "/usr/share/portero";
 
+/// Where fail2ban's log is on most hosts.
+const DEFAULT_FAIL2BAN_LOG: &str = "/var/log/fail2ban.log";
+
 /// Where a configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
@@ -110,6 +113,10 @@ pub struct Config {
     pub fail2ban: Option<Arc<crate::fail2ban::main_conf::Main>>,
     /// Whether lines in fail2ban's form are written, and where.
     pub fail2ban_log: Option<Fail2banLog>,
+    /// Shadow mode, as the command line says: nothing is enforced, run or written but the own store.
+    pub shadow: bool,
+    /// In shadow mode: fail2ban's log, where fail2ban.conf does not name it.
+    pub shadow_log: Option<PathBuf>,
 }
 
 /// Where lines in fail2ban's form go.
@@ -130,9 +137,20 @@ impl Config {
         self.jails.iter().find(|jail| jail.settings.name.as_str() == name)
     }
 
+    /// The log of the fail2ban that runs beside, in shadow mode: as set, as fail2ban.conf says, else its usual place.
+    pub fn shadow_log_file(&self) -> Option<&Path> {
+        let named = self.shadow_log.as_deref();
+        let named = named.or_else(|| self.fail2ban.as_ref()?.log_file());
+        self.shadow.then(|| named.unwrap_or(Path::new(DEFAULT_FAIL2BAN_LOG)))
+    }
+
     /// The file for lines in fail2ban's form. Only where portero.toml asks for it: beside a fail2ban that runs,
     /// its own log is left to it. `None`: nowhere; with `auto` also where fail2ban.conf names no file.
     pub fn fail2ban_log_file(&self) -> Option<&Path> {
+        // In shadow mode that is what is compared with.
+        if self.shadow {
+            return None;
+        }
         match self.fail2ban_log.as_ref()? {
             Fail2banLog::Auto => self.fail2ban.as_ref()?.log_file(),
             Fail2banLog::File(path) => Some(path),

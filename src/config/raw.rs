@@ -33,6 +33,7 @@ pub(super) const GLOBAL_KEYS: &[&str] = &[
     "history",
     "evidence",
     "fail2ban_log",
+    "shadow_log",
     "enable",
     "limits",
     "defaults",

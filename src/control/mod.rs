@@ -8,5 +8,6 @@ pub mod protocol;
 pub mod role;
 pub mod server;
 pub mod settings;
+pub mod shadow;
 
 mod connection;

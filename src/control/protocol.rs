@@ -11,6 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::settings::{IncrementReport, JailChange, JailSettingsReport, SettingsReport};
+use super::shadow::ShadowReport;
 use crate::limits::Limits;
 use crate::source::LogStatus;
 use crate::time::Timestamp;
@@ -103,6 +104,14 @@ pub enum Request {
     Reload,
     /// [`Response::Ping`].
     Ping,
+    /// In shadow mode: whose bans differ. [`Response::Shadow`].
+    Shadow {
+        /// For how long back; `None`: since shadow mode began.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since_secs: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tolerance_secs: Option<u64>,
+    },
     /// Ends every ban and removes the table. [`Response::Flush`].
     Flush,
     /// Everything a jail is told, as it is in force now. [`Response::JailSettings`].
@@ -133,6 +142,7 @@ impl Request {
             Request::AllowList => "allow list",
             Request::Reload => "reload",
             Request::Ping => "ping",
+            Request::Shadow { .. } => "shadow",
             Request::Flush => "flush",
             Request::JailSettings { .. } => "jail settings",
             Request::JailSet { .. } => "jail set",
@@ -165,6 +175,7 @@ pub enum Response {
     AllowList(Vec<AllowEntry>),
     Reload(ReloadReport),
     Ping(Pong),
+    Shadow(Box<ShadowReport>),
     Flush(Flushed),
     JailSettings(Box<JailSettingsReport>),
     Settings(SettingsReport),

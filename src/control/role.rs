@@ -25,6 +25,7 @@ impl Role {
             | Request::Why { .. }
             | Request::Bans { .. }
             | Request::AllowList
+            | Request::Shadow { .. }
             | Request::JailSettings { .. }
             | Request::Settings
             | Request::Unban { all: false, .. } => Role::Helpdesk,

@@ -66,7 +66,8 @@ impl Engine {
     /// Starts and stops actions so that those of the configuration run.
     pub(super) fn configure_actions(&mut self) {
         let Engine { config, actions, jails, .. } = self;
-        let wanted = config.enabled().map(|jail| JailActions {
+        // In shadow mode nothing is told of bans that nobody enforces.
+        let wanted = config.enabled().filter(|_| !config.shadow).map(|jail| JailActions {
             jail: &jail.settings.name,
             actions: &jail.run,
             bantime: jail.settings.bantime,

@@ -38,7 +38,9 @@ pub struct Cli {
     /// Ban by this backend: nftables, log-only
     #[arg(long, value_name = "B", value_parser = backend)]
     pub firewall: Option<String>,
-    /// Decide and report, change nothing in the firewall
+    /// Run beside fail2ban: decide, enforce nothing, and compare with fail2ban's log (banctl shadow)
+    ///
+    /// What is remembered stands in a folder of its own, shadow/ in the state directory, and is never in force later.
     #[arg(long)]
     pub shadow: bool,
     /// Check the configuration and exit
@@ -81,7 +83,11 @@ impl Cli {
             config.firewall.clone_from(firewall);
         }
         if self.shadow {
+            config.shadow = true;
             config.firewall = "log-only".to_owned();
+            // What is decided here must not be in force one day, and fail2ban's socket is fail2ban's.
+            config.state_dir.push("shadow");
+            config.fail2ban_socket = None;
         }
     }
 }

@@ -17,6 +17,7 @@ use super::names;
 use super::recorder::{Recorder, cause_of};
 use super::reload::Filters;
 use super::requests::Later;
+use super::shadow::Shadow;
 use super::surroundings;
 use crate::action::{Actions, Report, STOP_TIME_MAX};
 use crate::addr::Net;
@@ -77,6 +78,8 @@ pub struct Engine {
     /// Host names in logs, where a jail asks for them.
     pub(super) lookups: Lookups,
     pub(super) fail2ban_log: Fail2banLog,
+    /// In shadow mode.
+    pub(super) shadow: Option<Shadow>,
 }
 
 /// What the loop waits for beside files and the firewall.
@@ -166,7 +169,9 @@ impl Engine {
     fn read(&mut self) -> bool {
         let now = self.clock.now();
         let mut actions = Vec::new();
-        let Engine { tailer, desks, jails, recorder, fail2ban_log, lookups, actions: commands, .. } = self;
+        let Engine {
+            tailer, desks, jails, recorder, fail2ban_log, shadow, lookups, actions: commands, ..
+        } = self;
         match tailer.next_block() {
             None => {
                 if !self.caught_up {
@@ -180,6 +185,9 @@ impl Engine {
                 return true;
             }
             Some(Ok(block)) => {
+                if let Some(shadow) = shadow {
+                    shadow.read(block.path, block.bytes, now);
+                }
                 let desk = desks.of(block.log, block.path);
                 for (bench, state) in &mut desk.benches {
                     bench.scan(state, now, block.bytes, &mut |attempt| {
@@ -237,6 +245,9 @@ impl Engine {
                         self.enforcer.explained(&ban.jail, ban.target);
                         self.recorder.ban(&ban);
                         let id = self.jails.id(ban.jail.as_str());
+                        if let Some(shadow) = &mut self.shadow {
+                            shadow.ban(&ban);
+                        }
                         self.fail2ban_log.ban(now, &ban, id.map(|id| self.jails.settings(id)));
                         told.push(Told::Ban(ban.clone()));
                         bans.push(KernelBan { jail: ban.jail, target: ban.target, left });
@@ -248,6 +259,9 @@ impl Engine {
                     self.recorder.unban(&jail, target, at, cause_of(cause), who, reason.flatten());
                     self.fail2ban_log.write(now, jail.as_str(), target, Event::Unban);
                     told.push(Told::Unban(jail.clone(), target));
+                    if let Some(shadow) = &mut self.shadow {
+                        shadow.unban(&jail, target, at);
+                    }
                     // The kernel has counted an expired one down by itself.
                     if cause != Cause::Expired {
                         unbans.push((jail, target));
@@ -334,6 +348,9 @@ impl Engine {
             self.flush(now);
         }
         if let Some(trouble) = self.fail2ban_log.take_trouble() {
+            self.note(trouble);
+        }
+        if let Some(trouble) = self.shadow.as_mut().and_then(Shadow::save) {
             self.note(trouble);
         }
     }
@@ -462,6 +479,7 @@ impl Engine {
         let now = self.clock.now();
         self.hand_in(now, true);
         self.fail2ban_log.close();
+        self.shadow.as_mut().and_then(Shadow::save);
         self.enforcer.close();
         self.actions.close(STOP_TIME_MAX);
     }

@@ -20,6 +20,7 @@ mod names;
 pub mod recorder;
 pub mod reload;
 mod requests;
+mod shadow;
 mod surroundings;
 mod takeover;
 
@@ -40,6 +41,7 @@ use self::fail2ban_log::Fail2banLog;
 use self::lookups::Lookups;
 use self::recorder::Recorder;
 use self::reload::Filters;
+use self::shadow::Shadow;
 use crate::addr::Net;
 use crate::config::{Config, Loaded, Problem, Setup};
 use crate::control::client::Client;
@@ -331,6 +333,10 @@ async fn guard(
     let enforcer = Enforcer::open(backend(&config, clock.clone())?, plan, &jails, unrecorded, now)
         .map_err(firewall_failed)?;
 
+    let shadow = config.shadow_log_file().map(|log| Shadow::open(log, &config.state_dir, now));
+    let shadow = shadow.transpose().map_err(|why| {
+        Failed(format!("cannot go on in {}: {why}", config.state_dir.display()), UNAVAILABLE)
+    })?;
     let tailer = Tailer::new(&config.limits).map_err(|why| Failed(why.to_string(), UNAVAILABLE))?;
     let mut desks = Desks::new();
     desks.configure(&config, &jails, &filters);
@@ -373,6 +379,7 @@ async fn guard(
         answers: answers_in,
         lookups: Lookups::new(lookups_in),
         fail2ban_log,
+        shadow,
     };
     for frame in unkept {
         engine.store.submit(frame);
@@ -384,6 +391,10 @@ async fn guard(
     engine.configure_actions();
     let patterns = engine.desks.patterns();
     engine.open_logs(&patterns, &restored.positions, now);
+    if let Some(shadow) = &engine.shadow {
+        info!(log = %shadow.log.display(), "shadow mode: nothing is enforced; banctl shadow compares");
+        shadow.follow(&mut engine.tailer, &restored.positions, now);
+    }
     engine.look_around(now);
     engine.watch_names();
 

@@ -200,6 +200,7 @@ impl Engine {
         config.state_dir = self.config.state_dir.clone();
         config.socket = self.config.socket.clone();
         config.fail2ban_socket = self.config.fail2ban_socket.clone();
+        config.shadow = self.config.shadow;
         config.firewall = self.config.firewall.clone();
 
         let mut report = ReloadReport {

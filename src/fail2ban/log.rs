@@ -129,6 +129,11 @@ pub fn read_line(line: &[u8], zone: Tz) -> Option<Entry> {
     Some(Entry { at: date(head, zone), jail: jail.to_owned(), target: target.parse().ok()?, what })
 }
 
+/// When a line was written; `None`: its date is in another form, or it has none.
+pub fn date_of(line: &[u8], zone: Tz) -> Option<Timestamp> {
+    date(std::str::from_utf8(line.get(..23)?).ok()?, zone)
+}
+
 fn date(head: &str, zone: Tz) -> Option<Timestamp> {
     let naive = NaiveDateTime::parse_from_str(head.get(..23)?, "%Y-%m-%d %H:%M:%S,%3f").ok()?;
     // An hour that comes twice: the first one. One that the clock left out: as if it had not been.

@@ -29,6 +29,7 @@ pub mod reader;
 pub mod remarks;
 pub mod section;
 pub mod set;
+pub mod shadow;
 pub mod tags;
 pub mod time;
 

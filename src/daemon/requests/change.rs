@@ -201,6 +201,9 @@ impl Engine {
                 tracing::info!(%jail, %target, by = peer.user, reason, "unban");
                 self.recorder.unban(&jail, target, at, cause, Some(&who(peer)), reason);
                 self.fail2ban_log.write(at, jail.as_str(), target, Event::Unban);
+                if let Some(shadow) = &mut self.shadow {
+                    shadow.unban(&jail, target, at);
+                }
                 lifts.push((jail, target));
             }
         }

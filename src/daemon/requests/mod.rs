@@ -4,6 +4,7 @@
 mod change;
 mod look;
 mod settings;
+mod shadow;
 mod why;
 
 use tokio::sync::oneshot;
@@ -43,6 +44,7 @@ impl Engine {
             Request::Bans { jail, ended, after } => self.bans(jail, ended, after, answer),
             Request::AllowList => reply(answer, self.allow_list()),
             Request::Ping => reply(answer, self.ping()),
+            Request::Shadow { since_secs, tolerance_secs } => self.shadow(since_secs, tolerance_secs, answer),
             Request::Unban { targets, all, jail, grace_secs, reason, all_addresses } => {
                 let wish = change::UnbanWish { jail, grace_secs, reason, all_addresses };
                 self.unban(targets, all, wish, &peer, answer);
