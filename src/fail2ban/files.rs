@@ -25,11 +25,18 @@ pub struct Files {
     parsed: HashMap<PathBuf, Option<Arc<Ini>>>,
     /// Files that are passed over, as fail2ban does, with the reason.
     pub skipped: Vec<ReportedError>,
+    /// Patterns that are lost as comments; fail2ban takes them as such without a word.
+    pub lost_patterns: Vec<ReportedError>,
 }
 
 impl Files {
     pub fn new(base: &Path) -> Files {
-        Files { base: base.to_owned(), parsed: HashMap::new(), skipped: Vec::new() }
+        Files {
+            base: base.to_owned(),
+            parsed: HashMap::new(),
+            skipped: Vec::new(),
+            lost_patterns: Vec::new(),
+        }
     }
 
     pub fn base(&self) -> &Path {
@@ -120,6 +127,10 @@ impl Files {
                 None
             }
         };
+        let lost = ini.iter().flat_map(|ini| &ini.lost_patterns);
+        self.lost_patterns.extend(lost.map(|at| {
+            at.error("this pattern begins with ; and is a comment; write [;] or \\b in front of it if it is to match")
+        }));
         self.parsed.insert(path.to_owned(), ini.clone());
         Ok(ini)
     }

@@ -51,6 +51,8 @@ pub struct Ini {
     pub defaults: Options,
     /// The other sections in the file's order; names keep their case.
     pub sections: Vec<(String, Options)>,
+    /// Comments within a list of patterns that look like patterns: one that begins with `;` is none.
+    pub lost_patterns: Vec<At>,
 }
 
 /// An option while its lines are gathered.
@@ -82,13 +84,20 @@ pub fn parse(source: &SourceText) -> Result<Ini, ReportedError> {
         start += line.len();
         let (content, commented) = without_comment(line);
         let value = content.trim();
+        let deep = line.chars().take_while(|c| c.is_whitespace()).count();
+        let goes_on = value.is_empty() || deep > indent;
+        let within = goes_on && open.as_ref().is_some_and(|open| open.name.ends_with("regex"));
+        let begins = line.split_once('=').is_some_and(|(name, _)| name.trim_end().ends_with("regex"));
+        if commented && (within || begins) && is_pattern(&line[content.len()..]) {
+            let span = line_start + content.len()..line_start + line.trim_end().len();
+            ini.lost_patterns.push(At { source: source.clone(), span });
+        }
         if value.is_empty() {
             if !commented && let Some(open) = &mut open {
                 open.lines.push(String::new());
             }
             continue;
         }
-        let deep = line.chars().take_while(|c| c.is_whitespace()).count();
         if let Some(open) = &mut open
             && deep > indent
         {
@@ -144,6 +153,13 @@ fn close(ini: &mut Ini, open: Option<Open>) {
     options(ini, section).insert(name, Value { text, at });
 }
 
+/// Whether a comment was hardly meant as one: `;oip=<HOST>;`, without a blank after the sign.
+fn is_pattern(comment: &str) -> bool {
+    let text = comment.trim_start().strip_prefix(';').unwrap_or_default();
+    !text.starts_with(char::is_whitespace)
+        && ["<HOST>", "<ADDR>", "<F-ID>"].iter().any(|tag| text.contains(tag))
+}
+
 /// `[name]`, whatever follows the last bracket.
 fn header(value: &str) -> Option<&str> {
     let inside = value.strip_prefix('[')?;
@@ -188,6 +204,9 @@ mod tests {
     fn a_pattern_that_begins_with_a_semicolon_is_a_comment() {
         let ini = read("[D]\nfailregex = ;oip=<HOST>;\n            ;ip=<HOST>;\nx = 1").unwrap();
         assert_eq!(ini.sections[0].1["failregex"].text, "");
+        assert_eq!(ini.lost_patterns.iter().map(At::line).collect::<Vec<_>>(), [2, 3]);
+        let ini = read("[D]\nfailregex = a <HOST>\n  # ;b <HOST>\n  ; c <HOST>\n;d\nx = ;<HOST>\n").unwrap();
+        assert!(ini.lost_patterns.is_empty(), "these are comments, and meant as such");
     }
 
     #[test]

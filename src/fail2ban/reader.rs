@@ -123,6 +123,9 @@ pub fn read(folder: &Path) -> Result<Import, ReportedError> {
             }
         }
     }
+    for error in files.lost_patterns {
+        import.notes.push(Note { kind: Kind::Hint, jail: None, error });
+    }
     for error in files.skipped {
         import.notes.push(Note { kind: Kind::Refused, jail: None, error });
     }

@@ -223,6 +223,10 @@ impl Template {
     /// The leftmost stamp of `line` that begins at byte `start` or later and ends before byte `end`.
     pub fn find(&self, line: &str, start: usize, end: usize) -> Option<DateMatch> {
         let within = (start, end);
+        // Most templates do not fit: that takes no memory.
+        if matches!(&self.engine, Engine::Linear(regex) if !regex.is_match_at(&line[..end], start)) {
+            return None;
+        }
         let spans = self.engine.spans(&line[..end], start).ok().flatten()?;
         let (start, end) = spans[0].expect("group 0 is the match");
         let stamp = spans.get(1).copied().flatten().unwrap_or((start, start));
