@@ -179,7 +179,7 @@ fn settings_are_read_and_changed_until_the_next_reload() {
     assert_eq!(host.says("get demo ignoreip"), format!("{list}`- 192.0.2.99\n"));
     assert_eq!(
         host.says("set demo addignoreip 203.0.113.0/28"),
-        format!("{list}|- 192.0.2.99\n`- 203.0.113.0/28\n")
+        format!("{list}|- 203.0.113.0/28\n`- 192.0.2.99\n")
     );
     host.portero.write_log("mail.log", &failures("203.0.113.7", "alice", 9));
     assert_eq!(host.says("set demo maxretry 2"), "2\n");

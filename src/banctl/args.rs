@@ -16,7 +16,7 @@ use crate::time::{Span, parse_span};
     subcommand_required = true,
     arg_required_else_help = false,
     after_help = "A TARGET is an address, a network or an account (a mailbox); banctl status also takes a jail.\n\
-                  Called as fail2ban-client it answers as that program does; see fail2ban-client -h.\n\
+                  Called as fail2ban-client or fail2ban-regex it answers as that program does; see its -h.\n\
                   Exit codes: 0 done, 1 the answer is no, 64 usage, 69 daemon unreachable, 77 not permitted, \
                   78 configuration."
 )]

@@ -34,6 +34,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if name.is_some_and(|name| name == "fail2ban-client") {
         return crate::fail2ban::client::facade::main(args);
     }
+    if name.is_some_and(|name| name == "fail2ban-regex") {
+        return crate::fail2ban::regex::main(args);
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {

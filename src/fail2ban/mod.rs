@@ -26,6 +26,7 @@ pub mod options;
 pub mod prefilter;
 pub mod programs;
 pub mod reader;
+pub mod regex;
 pub mod remarks;
 pub mod section;
 pub mod set;

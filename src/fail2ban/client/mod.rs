@@ -11,6 +11,7 @@
 pub mod answer;
 pub mod beautify;
 pub mod command_line;
+pub mod datepattern;
 pub mod dump;
 pub mod facade;
 pub mod pickle;

@@ -84,6 +84,11 @@ impl Calendar {
         state.places.find(&self.dates, text, now)
     }
 
+    /// The date pattern that found a date.
+    pub fn template_name(&self, found: &DateMatch) -> &str {
+        self.dates.template_name(found)
+    }
+
     /// Notes a line whose date nobody needs now.
     pub fn pass(&self, state: &mut CalendarState, now: Timestamp, text: &str, found: Option<DateMatch>) {
         if let Some(found) = found.filter(|found| found.stamp.0 < found.stamp.1) {

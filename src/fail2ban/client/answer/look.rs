@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 use super::{Answer, Answerer, cannot, seconds, word};
 use crate::addr::Net;
 use crate::control::protocol::{BanInfo, JailInfo, JailSettingsReport};
+use crate::fail2ban::client::datepattern::{DEFAULT_DETECTORS, described};
 use crate::fail2ban::client::value::{Refusal, Value};
 use crate::source::LogState;
 use crate::time::Timestamp;
@@ -246,7 +247,12 @@ pub(super) fn setting(settings: &JailSettingsReport, what: &str) -> Option<Value
         "journalmatch" => {
             Value::List(settings.journalmatch.iter().map(|entry| Value::texts(entry.split(' '))).collect())
         }
-        "ignoreip" => Value::texts(&settings.ignoreip),
+        // Single addresses stand last.
+        "ignoreip" => {
+            let single = |text: &&String| text.parse::<Net>().is_ok_and(|net| net.as_host().is_some());
+            let (singles, others): (Vec<_>, Vec<_>) = settings.ignoreip.iter().partition(single);
+            Value::texts(others.into_iter().chain(singles))
+        }
         "ignoreself" => Value::Bool(settings.ignoreself),
         "ignorecommand" => or_empty(&settings.ignorecommand),
         "ignorecache" => text(&settings.ignorecache),
@@ -255,8 +261,11 @@ pub(super) fn setting(settings: &JailSettingsReport, what: &str) -> Option<Value
         "ignoreregex" => Value::texts(&settings.ignoreregex),
         "usedns" => Value::text(&settings.usedns),
         "datepattern" => match &settings.datepattern {
-            Some(pattern) => Value::Tuple(vec![Value::text(pattern), Value::text(spelt_out(pattern))]),
-            None => Value::Tuple(vec![Value::None, Value::text("Default Detectors")]),
+            Some(pattern) => {
+                let (pattern, name) = described(pattern);
+                Value::Tuple(vec![pattern.map_or(Value::None, Value::Text), Value::Text(name)])
+            }
+            None => Value::Tuple(vec![Value::None, Value::text(DEFAULT_DETECTORS)]),
         },
         "actions" => Value::texts(&settings.actions),
         _ => match what.strip_prefix("bantime.")? {
@@ -270,47 +279,6 @@ pub(super) fn setting(settings: &JailSettingsReport, what: &str) -> Option<Value
             _ => Value::None,
         },
     })
-}
-
-/// A date pattern with its codes as words.
-fn spelt_out(pattern: &str) -> String {
-    let mut out = String::new();
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let mut code = chars.next().unwrap_or('%');
-        // %ExY and the like: the same, exact.
-        if code == 'E' {
-            chars.next();
-            code = chars.next().unwrap_or('E');
-        }
-        out.push_str(match code {
-            'Y' | 'y' if code == 'y' => "Year2",
-            'Y' => "Year",
-            'm' => "Month",
-            'd' => "Day",
-            'a' => "DAY",
-            'A' => "DAYNAME",
-            'b' => "MON",
-            'B' => "MONTH",
-            'H' | 'k' => "24hour",
-            'I' | 'l' => "12hour",
-            'j' => "Yearday",
-            'M' => "Minute",
-            'p' => "AMPM",
-            'S' => "Second",
-            'U' | 'W' => "Yearweek",
-            'w' => "Weekday",
-            'f' => "Microseconds",
-            'z' => "Zone offset",
-            'Z' => "Zone name",
-            _ => "%",
-        });
-    }
-    out
 }
 
 #[cfg(test)]
@@ -348,10 +316,5 @@ mod tests {
         assert_eq!(shown, "203.0.113.7 \t2026-11-21 22:26:40 + 600 = 2026-11-21 22:36:40");
         let shown = with_time(&ban("a", "203.0.113.7", None), chrono_tz::Europe::Berlin);
         assert_eq!(shown, "203.0.113.7 \t2026-11-21 23:26:40 + -1 = 9999-12-31 23:59:59");
-    }
-
-    #[test]
-    fn date_patterns_are_spelt_out() {
-        assert_eq!(spelt_out("^%Y-%m-%d %H:%M:%S"), "^Year-Month-Day 24hour:Minute:Second");
     }
 }

@@ -176,6 +176,11 @@ impl Dates {
         }
     }
 
+    /// The pattern that a match is of.
+    pub fn template_name(&self, found: &DateMatch) -> &str {
+        &self.templates[found.template].name
+    }
+
     /// The moment that a match in `line` means; `None` if it means none.
     pub fn moment(&self, line: &str, found: &DateMatch, around: &Surroundings) -> Option<Timestamp> {
         self.templates[found.template].moment(line, found, around)
