@@ -21,6 +21,8 @@ const JAILS: &str = "[DEFAULT]\nbackend = polling\nmaxretry = 3\nfindtime = 1h\n
     [pop3]\nenabled = true\nport = pop3\nfilter = cyrus\nlogpath = LOGS/mail.log\n\
     [imap2]\nenabled = true\nport = imap2\nfilter = cyrus\nlogpath = LOGS/mail.log\n\
     [dovecot]\nenabled = true\nlogpath = LOGS/mail.log\nbantime.increment = true\nbantime.factor = 2\n\
+    [sshd]\nenabled = true\nlogpath = LOGS/auth.log\n\
+    [apache-auth]\nenabled = true\nlogpath = LOGS/error.log\n\
     [gate]\nenabled = true\nport = 8443\nfilter = gate\nlogpath = LOGS/gate.log\nlogtimezone = UTC\nmaxretry = 2\n";
 
 /// A configuration, a daemon that changes no firewall, and the folder of its logs.
@@ -122,6 +124,10 @@ fn what_import_writes_is_good_and_bans_the_same() {
     // There are shipped filters of these names, and they would not know the admin's patterns.
     assert!(out.join("filters/fail2ban-dovecot.toml").is_file());
     assert!(!out.join("jails/gate.toml.off").exists());
+    for stock in ["sshd", "apache-auth"] {
+        let jail = std::fs::read_to_string(out.join(format!("jails/{stock}.toml"))).unwrap();
+        assert!(jail.contains(&format!("filter = \"{stock}\"")), "the shipped one serves: {jail}");
+    }
     let config = end(&written.config_file());
     let (code, good, errors) = banctl(&["check", "--config", &config]);
     assert_eq!(code, 0, "{good}{errors}");

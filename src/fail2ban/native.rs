@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 use super::dialect;
 use super::effect::{self, Effect, Role};
@@ -9,7 +10,6 @@ use super::ini::At;
 use super::jail::{Jail, Time};
 use super::matcher::{Program, Rules};
 use super::note::{Kind, Note};
-use super::reader::FILTER_OPTIONS;
 use crate::jail::IgnoreEntry;
 use crate::time::{Clock, SystemClock};
 
@@ -35,6 +35,9 @@ const SHIPPED: &[(&str, &str, &str)] = &[
     ("sendmail-reject", "", "sendmail-reject"),
     ("vaultwarden", "", "vaultwarden"),
 ];
+
+/// What a filter finds, and where in the line.
+const PATTERNS: &[&str] = &["prefregex", "failregex", "ignoreregex", "maxlines", "datepattern"];
 
 /// One jail in portero's own words.
 #[derive(Debug)]
@@ -129,12 +132,12 @@ impl Translator<'_> {
                 "no failregex: nothing ever matches (a line that begins with ; is a comment)",
             );
         }
-        // What somebody wrote by hand is kept as it is.
-        let stock = [format!("filter.d/{name}.conf"), "filter.d/common.conf".to_owned()];
-        let own = FILTER_OPTIONS
-            .iter()
-            .filter_map(|option| self.at(option))
-            .any(|at| !stock.iter().any(|stock| at.file().ends_with(stock)));
+        // What somebody wrote by hand is kept as it is: in the jail, or in a file beside the stock ones.
+        let own = PATTERNS.iter().filter_map(|option| self.at(option)).any(|at| {
+            let file = Path::new(at.file());
+            !file.components().any(|part| part.as_os_str() == "filter.d")
+                || file.extension().is_some_and(|extension| extension == "local")
+        });
         match shipped {
             Some((_, _, filter)) if !own => {
                 self.key("filter", *filter, "filter");
