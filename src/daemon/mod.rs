@@ -325,13 +325,14 @@ async fn guard(
             fail2ban_log.ban(now, ban, None);
         }
     }
-    let unkept = takeover::commit(taken.changes, &mut *store, now);
 
     let plan = reload::plan(&config, jails.allow_nets());
     let lifted = lifted(ended);
     let unrecorded = |jail: &JailName, target: Net| !lifted.contains(&(jail.clone(), target));
     let enforcer = Enforcer::open(backend(&config, clock.clone())?, plan, &jails, unrecorded, now)
         .map_err(firewall_failed)?;
+    // The kernel holds them by now: enforcing does not wait for the store.
+    let unkept = takeover::commit(taken.changes, &mut *store, now);
 
     let shadow = config.shadow_log_file().map(|log| Shadow::open(log, &config.state_dir, now));
     let shadow = shadow.transpose().map_err(|why| {
