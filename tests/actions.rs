@@ -226,3 +226,68 @@ fn fail2bans_actions_run_as_they_stand_and_its_firewall_actions_become_nftables(
     portero.wait_ready();
     wait_until("what is left is there again", || read(&deny) == "smtpd: [2001:db8:bad:1::7]\n");
 }
+
+#[test]
+fn whom_ignorecommand_excepts_is_not_banned_and_nothing_waits_for_its_answer() {
+    if !root("whom_ignorecommand_excepts_is_not_banned_and_nothing_waits_for_its_answer") {
+        return;
+    }
+    // The answer for .7 is yes, for .8 no; for .9 it comes only when the test says so.
+    let asks = r#"ignorecommand = """
+echo <ip> "<F-USER>" >> LOGS/asked
+while [ <ip> = 203.0.113.9 ] && [ ! -e LOGS/go ]; do sleep 0.05; done
+test <ip> = 203.0.113.7"""
+ignorecache = 'key="<ip>", max-count=10, max-time=1h'
+run = ["record[to=LOGS/record]", "news"]"#;
+    let config = CONFIG.replacen("run = [\"record[to=LOGS/record]\", \"news\"]", asks, 1);
+    let (_net, portero) = guarded(&config, &[("record", RECORD), ("news", NEWS)]);
+    portero.write_log("mail.log", &failures("203.0.113.9", "$(id)", 3));
+    let asked = log(&portero, "asked");
+    wait_until("somebody is asked about the first", || read(&asked) == "203.0.113.9 $(id)\n");
+    portero.write_log("mail.log", &failures("203.0.113.7", "alice", 4));
+    portero.write_log("mail.log", &failures("203.0.113.8", "bob", 3));
+    portero.wait_banned("203.0.113.8");
+    assert!(!portero.banned("203.0.113.9"), "its answer has not come");
+    wait_until("all three were asked about", || read(&asked).lines().count() == 3);
+    wait_until("the answer is in the log", || portero.daemon_log().contains("ignorecommand says so"));
+    fs::write(log(&portero, "go"), "").unwrap();
+    portero.wait_banned("203.0.113.9");
+    portero.write_log("mail.log", &failures("203.0.113.7", "alice", 6));
+    portero.wait_read();
+    assert!(!portero.banned("203.0.113.7"));
+    assert_eq!(read(&asked).lines().count(), 3, "the answer is kept");
+    assert_eq!(read(&log(&portero, "news")).lines().count(), 2);
+}
+
+#[test]
+fn an_import_writes_actions_that_do_the_same() {
+    let test = "an_import_writes_actions_that_do_the_same";
+    if !root(test) {
+        return;
+    }
+    let Some(package) = crate::debian::fail2ban(test) else { return };
+    let net = Net::new();
+    let mut portero = Portero::new(Some(&net.host), "table_owner = \"off\"\n");
+    let logs = portero.logs().display().to_string();
+    let dir = portero.folder.path().join("fail2ban");
+    let (jail, mine) = (JAIL_LOCAL.replace("LOGS", &logs), MINE.replace("LOGS", &logs));
+    crate::debian::configuration(&package, &dir, &[("jail.local", &jail), ("action.d/mine.conf", &mine)]);
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_banctl"))
+        .args(["import", "--fail2ban-dir", dir.to_str().unwrap(), "--out"])
+        .arg(portero.folder.path().join("etc"))
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    portero.write_log("mail.log", "");
+    portero.write_log("told.log", "");
+    portero.start();
+    let _service = Service::start(&net, &[25]);
+    portero.write_log("mail.log", &failures("203.0.113.7", "alice", 3));
+    portero.write_log("told.log", &failures("203.0.113.8", "bob", 3));
+    let (deny, deny2) = (log(&portero, "deny"), log(&portero, "deny2"));
+    wait_until("both have them", || read(&deny).lines().count() == 1 && read(&deny2).lines().count() == 1);
+    assert_eq!(read(&deny), "smtpd: 203.0.113.7\n");
+    let mine = log(&portero, "mine");
+    wait_until("and the own one", || read(&mine).contains("203.0.113.7 postfix-sasl 3"));
+    assert!(shut_out(&net, "203.0.113.7", 25) && served(&net, "203.0.113.8", 25));
+}

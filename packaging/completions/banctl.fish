@@ -120,7 +120,7 @@ complete -c banctl -n "__fish_banctl_using_subcommand replay" -l socket -d 'The 
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -s h -l help -d 'Print help'
 complete -c banctl -n "__fish_banctl_using_subcommand import" -l fail2ban-dir -d 'fail2ban\'s folder' -r -F
-complete -c banctl -n "__fish_banctl_using_subcommand import" -l out -d 'Write the jails as TOML below DIR, with their filters: jails/NAME.toml, filters/NAME.toml, and jails/NAME.toml.off where a hand is needed' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand import" -l out -d 'Write the jails as TOML below DIR, with their filters and actions: jails/NAME.toml, filters/NAME.toml, actions/NAME.toml, and jails/NAME.toml.off where a hand is needed' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand import" -l socket -d 'The daemon\'s socket [default: as portero.toml says, /run/portero/control.sock]' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand import" -l strict -d 'Exit code 1 if anything was lost'
 complete -c banctl -n "__fish_banctl_using_subcommand import" -l json -d 'JSON instead of text: one object, or one object a line for lists'

@@ -143,12 +143,14 @@ impl Definition {
         if self.by_family() { &[Family::Inet4, Family::Inet6] } else { &[Family::Any] }
     }
 
-    /// Whether some command names one of `tags`; `F-` stands for every tag that begins so.
-    pub fn uses(&self, tags: &[&str]) -> bool {
-        let texts = || self.commands.values().chain(self.tags.values());
-        tags.iter().any(|tag| {
-            let whole = if tag.ends_with('-') { format!("<{tag}") } else { format!("<{tag}>") };
-            texts().any(|text| text.contains(&whole))
-        })
+    /// Whether some command names a tag that only a log can fill.
+    pub fn wants_log(&self) -> bool {
+        self.commands.values().chain(self.tags.values()).any(|text| names_log(text))
     }
+}
+
+/// Whether `text` has a tag that only a log can fill.
+pub fn names_log(text: &str) -> bool {
+    const TAGS: [&str; 4] = ["matches>", "ipfailures>", "ipjailfailures>", "<raw-ticket>"];
+    text.contains("<F-") || TAGS.iter().any(|tag| text.contains(tag))
 }

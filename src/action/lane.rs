@@ -11,6 +11,7 @@ use super::performer::{Around, Performer};
 use super::script::HostNames;
 use super::shell::System;
 use super::ticket::Ticket;
+use super::verdict::Verdict;
 use crate::addr::{Host, Net};
 use crate::jail::JailName;
 use crate::sys::resolver;
@@ -52,6 +53,8 @@ pub enum Report {
     Failed { jail: JailName, action: String, verb: Verb, target: Option<Net>, what: String },
     /// Bans come faster than the commands of this file run; so many were not told to it since the queue was full.
     Overflow { file: String },
+    /// A command was asked whether to leave an address alone.
+    Answered(Verdict),
     /// The daemon stopped before this action had lifted its bans; so many stay as they are.
     Left { jail: JailName, action: String, bans: usize },
 }

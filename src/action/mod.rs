@@ -17,8 +17,10 @@ mod runner;
 pub mod script;
 pub mod shell;
 pub mod ticket;
+pub mod verdict;
 
 pub use definition::{Definition, Family, Verb};
 pub use lane::Report;
 pub use runner::{Actions, JailActions, MATCHES_DEFAULT, STOP_TIME_MAX};
 pub use ticket::{Evidence, Ticket};
+pub use verdict::{Asked, IgnoreCache, IgnoreCommand, Verdict, Verdicts};

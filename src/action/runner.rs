@@ -20,15 +20,13 @@ pub const STOP_TIME_MAX: Duration = Duration::from_secs(15);
 /// Lines of evidence for one address where the jail says nothing.
 pub const MATCHES_DEFAULT: usize = 5;
 
-/// Tags that only a log can fill.
-const OF_THE_LOG: [&str; 7] =
-    ["matches", "ipmatches", "ipjailmatches", "ipfailures", "ipjailfailures", "raw-ticket", "F-"];
-
 /// A jail's actions as configured.
 pub struct JailActions<'a> {
     pub jail: &'a JailName,
     pub actions: &'a [Arc<Definition>],
     pub bantime: Span,
+    /// Somebody else asks for what the log says.
+    pub watched: bool,
     /// Lines kept for `<matches>`.
     pub matches_max: usize,
 }
@@ -80,14 +78,14 @@ impl Actions {
         let mut old = std::mem::take(&mut self.jails);
         let mut books = HashMap::new();
         let mut result = Ok(());
-        for JailActions { jail, actions, bantime, matches_max } in
-            jails.filter(|jail| !jail.actions.is_empty())
+        for JailActions { jail, actions, bantime, watched, matches_max } in
+            jails.filter(|jail| jail.watched || !jail.actions.is_empty())
         {
             let bantime_secs = match bantime {
                 Span::For(span) => span.as_secs() as i64,
                 Span::Forever => -1,
             };
-            if actions.iter().any(|action| action.uses(&OF_THE_LOG)) {
+            if watched || actions.iter().any(|action| action.wants_log()) {
                 books.insert(jail.clone(), matches_max);
             }
             let mut before = old.remove(jail).unwrap_or_default();
@@ -176,26 +174,32 @@ impl Actions {
         }
     }
 
+    /// Puts what was seen of a ticket's target into it.
+    pub fn tell_evidence(&self, jail: &JailName, ticket: &mut Ticket) {
+        if !self.book.keeps(jail) {
+            return;
+        }
+        ticket.evidence = self.book.evidence(jail, ticket.target);
+        let (lines, failures) = self.book.everywhere(ticket.target);
+        ticket.ip_matches = lines;
+        ticket.ip_jail_matches = ticket.evidence.matches.clone();
+        ticket.ip_failures.0 = failures.max(ticket.failures);
+    }
+
     /// Whether `jail` has an action.
     pub fn has(&self, jail: &JailName) -> bool {
-        self.jails.contains_key(jail)
+        self.jails.get(jail).is_some_and(|actions| !actions.is_empty())
     }
 
     /// A ban was made, or made longer. `restored`: it stood before this start.
     pub fn ban(&mut self, ban: &Ban, restored: bool, counts: JailCounts) {
-        let Some(actions) = self.jails.get_mut(&ban.jail).filter(|actions| !actions.is_empty()) else {
+        if !self.has(&ban.jail) {
             return;
-        };
-        let mut ticket = Ticket::of(ban, restored, counts);
-        if self.book.keeps(&ban.jail) {
-            ticket.evidence = self.book.evidence(&ban.jail, ban.target);
-            let (lines, failures) = self.book.everywhere(ban.target);
-            ticket.ip_matches = lines;
-            ticket.ip_jail_matches = ticket.evidence.matches.clone();
-            ticket.ip_failures.0 = failures.max(ban.failures);
         }
+        let mut ticket = Ticket::of(ban, restored, counts);
+        self.tell_evidence(&ban.jail, &mut ticket);
         let ticket = Arc::new(ticket);
-        for live in actions {
+        for live in self.jails.get_mut(&ban.jail).into_iter().flatten() {
             tell_ban(&self.lanes, &self.tell, &ban.jail, live, &ticket);
         }
     }

@@ -61,6 +61,7 @@ impl World {
             jail,
             actions,
             bantime: Span::Forever,
+            watched: false,
             matches_max: 5,
         });
         let of = |jail: &JailName| bans.iter().filter(|ban| ban.jail == *jail).cloned().collect();

@@ -18,7 +18,7 @@ const VARIABLE_BYTES_MAX: usize = 64 * 1024;
 const OF_THE_BAN: [&str; 3] = ["matches", "ipmatches", "ipjailmatches"];
 
 /// What `/bin/sh -c` is given.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Script {
     pub text: String,
     /// Names begin with `f2bV_`.

@@ -21,8 +21,8 @@ pub struct ImportArgs {
     /// fail2ban's folder
     #[arg(long, value_name = "D", default_value = "/etc/fail2ban")]
     pub fail2ban_dir: PathBuf,
-    /// Write the jails as TOML below DIR, with their filters: jails/NAME.toml, filters/NAME.toml, and jails/NAME.toml.off
-    /// where a hand is needed
+    /// Write the jails as TOML below DIR, with their filters and actions: jails/NAME.toml, filters/NAME.toml,
+    /// actions/NAME.toml, and jails/NAME.toml.off where a hand is needed
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Exit code 1 if anything was lost
@@ -99,6 +99,11 @@ fn write_toml(folder: &Path, import: &Import, natives: &[Native]) -> io::Result<
         }
         text.push_str(&native.toml);
         write_new(&jails.join(format!("{name}.{suffix}")), &text)?;
+        for (action, text) in &native.actions {
+            let actions = folder.join("actions");
+            fs::create_dir_all(&actions)?;
+            write_new(&actions.join(format!("{action}.toml")), text)?;
+        }
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::exit;
 use crate::filter::peer::TrustedProxies;
 use crate::filter::{Context, Filter, FilterSet, FilterSpec, lint};
 use crate::jail::ignore::{Never, read_list};
-use crate::jail::{Action, Ban, JailId, Jails};
+use crate::jail::{Action, Ban, JailId, JailSettings, Jails};
 use crate::time::{Clock, SystemClock, Timestamp, zone_by_name};
 
 use merge::{Found, Merge, ZoneFilters};
@@ -145,7 +145,9 @@ impl Replay {
             // What the lines alone lead to: bans of bans are asked for by name.
             chosen = config.jails.iter().filter(|jail| jail.settings.recidive.is_none()).collect();
         }
-        let settings = chosen.iter().map(|jail| jail.settings.clone()).collect();
+        // Nothing is run for an old line: a jail that would ask bans.
+        let settings =
+            chosen.iter().map(|jail| JailSettings { asks: false, ..jail.settings.clone() }).collect();
         // Any seed does: only rndtime and eviction hang on it, and a replay must come out the same each time.
         let mut jails = Jails::new(settings, config.ignoreip.clone(), &config.limits, 0);
         let start = Timestamp::default();
@@ -241,7 +243,8 @@ impl Replay {
                 writeln!(out, "{event}")
             }
             Action::Unban { jail, target, at, .. } => writeln!(out, "{} unban {target} {jail}", show(*at)),
-            Action::BansFull { .. }
+            Action::Ask { .. }
+            | Action::BansFull { .. }
             | Action::Ineffective { .. }
             | Action::ClockOff { .. }
             | Action::AllowSetChanged => Ok(()),

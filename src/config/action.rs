@@ -42,7 +42,7 @@ pub(super) fn of_value(
             item.error(format!("run {text:?}: {why}; examples: \"mail\", \"mail[dest=root@example.org]\""))
         };
         let (name, arguments) = options::extract(text.trim()).map_err(|why| wrong(&why))?;
-        if JailName::new(&name).is_none() {
+        if !is_file_name(&name) {
             return Err(wrong("not an action's name"));
         }
         let path = places.admin.join("actions").join(format!("{name}.toml"));
@@ -64,6 +64,12 @@ pub(super) fn of_value(
         all.push(Arc::new(definition));
     }
     Ok(all)
+}
+
+/// A name without a path in it.
+fn is_file_name(name: &str) -> bool {
+    let fit = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    !name.is_empty() && name.len() <= 200 && !name.starts_with('.') && name.bytes().all(fit)
 }
 
 fn definition(source: &SourceText, name: &str) -> Result<Definition, ReportedError> {

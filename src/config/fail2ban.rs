@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::report::ReportedError;
 use super::{Backend, Fatal, JailConfig, Loaded, Problem, ports};
-use crate::action::{Definition, import};
+use crate::action::{Definition, IgnoreCache, IgnoreCommand, import};
 use crate::fail2ban::effect::{self, Effect, Role};
 use crate::fail2ban::jail::{Jail, Time};
 use crate::fail2ban::main_conf::Main;
@@ -119,6 +119,7 @@ impl Maker<'_> {
             timezone,
             file,
             shipped: false,
+            ignore_command: self.ignore_command(),
             run: self.run(),
             fail2ban: None,
         })
@@ -169,6 +170,7 @@ impl Maker<'_> {
             }
         }
         settings.ignoreself = jail.ignore_self.unwrap_or(true);
+        settings.asks = jail.ignore_command.as_ref().is_some_and(|command| !command.trim().is_empty());
         settings
     }
 
@@ -254,6 +256,21 @@ impl Maker<'_> {
         rules.protocols.sort_unstable();
         rules.protocols.dedup();
         rules
+    }
+
+    /// `ignorecommand` and `ignorecache`.
+    fn ignore_command(&mut self) -> Option<Arc<IgnoreCommand>> {
+        let command = self.jail.ignore_command.clone().filter(|command| !command.trim().is_empty())?;
+        let text = "ignorecommand is asked when the jail would ban, not at each failure";
+        self.note(Kind::Approximation, "ignorecommand", text);
+        let cache = match self.jail.ignore_cache.as_deref().map(IgnoreCache::read).transpose() {
+            Ok(cache) => cache,
+            Err(why) => {
+                self.note(Kind::Loss, "ignorecache", format!("ignorecache: {why}; no answer is kept"));
+                None
+            }
+        };
+        Some(Arc::new(IgnoreCommand { command, cache }))
     }
 
     /// The actions that are run.

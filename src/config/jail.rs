@@ -1,5 +1,6 @@
 //! One jail: from the keys as typed to what the stages take.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -8,6 +9,7 @@ use super::raw::Fields;
 use super::report::{ReportedError, SourceText};
 use super::value::{Entries, Value};
 use super::{Backend, JailConfig, ports, zone};
+use crate::action::{IgnoreCache, IgnoreCommand};
 use crate::firewall::{Hook, JailRules, Ports, Protocol, Verdict};
 use crate::jail::{IgnoreEntry, Increment, JailName, JailSettings, KeyKind};
 use crate::time::Span;
@@ -62,6 +64,11 @@ pub(super) fn resolve(
     let backend = read.get("backend", backend).unwrap_or(Backend::Auto);
     let timezone = read.get("timezone", |value| zone::of_value(value, "timezone"));
     let mut settings = settings(name.clone(), &mut read);
+    let ignore_command = read.get("ignorecommand", |value| value.text("ignorecommand").map(str::to_owned));
+    let cache = read.get("ignorecache", ignore_cache);
+    let ignore_command = ignore_command.filter(|command| !command.trim().is_empty());
+    let ignore_command = ignore_command.map(|command| Arc::new(IgnoreCommand { command, cache }));
+    settings.asks = ignore_command.is_some();
     let rules = rules(name.clone(), &settings, &mut read);
     let mut errors = read.errors;
     let recidive = filter.as_deref() == Some(RECIDIVE);
@@ -96,6 +103,7 @@ pub(super) fn resolve(
         timezone: timezone.unwrap_or(around.timezone),
         file: whole.label().to_owned(),
         shipped: false,
+        ignore_command,
         run: Vec::new(),
         fail2ban: None,
     })
@@ -229,6 +237,14 @@ pub(super) fn ignore_list(value: &Value) -> Result<Vec<IgnoreEntry>, ReportedErr
         }
     }
     Ok(entries)
+}
+
+/// `ignorecache = 'key="<ip>", max-count=100, max-time=5m'`.
+fn ignore_cache(value: &Value) -> Result<IgnoreCache, ReportedError> {
+    let read = IgnoreCache::read(value.text("ignorecache")?);
+    read.map_err(|why| {
+        value.error(format!("ignorecache: {why}; example: 'key=\"<ip>\", max-count=100, max-time=5m'"))
+    })
 }
 
 /// `bantime_increment = true` or a table, which switches it on unless it says `enabled = false`.

@@ -177,6 +177,8 @@ pub struct JailConfig {
     pub file: String,
     /// Built in or from [`SHIPPED_DIR`], not the admin's own.
     pub shipped: bool,
+    /// A command that is asked before a ban.
+    pub ignore_command: Option<Arc<crate::action::IgnoreCommand>>,
     /// Commands that are told of its bans.
     pub run: Vec<Arc<crate::action::Definition>>,
     /// What fail2ban's files said, for a jail that comes from there; its filter is in here and not in a library.

@@ -62,6 +62,8 @@ pub(super) const JAIL_KEYS: &[&str] = &[
     "run",
     "ignoreip",
     "ignoreself",
+    "ignorecommand",
+    "ignorecache",
 ];
 
 /// One jail's keys after all layers, each with the place it was last set at.

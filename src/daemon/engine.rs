@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::actions::Told;
+use super::actions::{Asked, Told};
 use super::desk::Desks;
 use super::enforcer::Enforcer;
 use super::fail2ban_log::Fail2banLog;
@@ -19,7 +19,7 @@ use super::reload::Filters;
 use super::requests::Later;
 use super::shadow::Shadow;
 use super::surroundings;
-use crate::action::{Actions, Report, STOP_TIME_MAX};
+use crate::action::{Actions, Report, STOP_TIME_MAX, Verdicts};
 use crate::addr::Net;
 use crate::config::{Config, Problem, Setup};
 use crate::control::server::Call;
@@ -62,6 +62,9 @@ pub struct Engine {
     pub(super) enforcer: Enforcer,
     /// The commands that are told of bans, after the firewall.
     pub(super) actions: Actions,
+    /// Who is asked before a ban, and what waits for the answer.
+    pub(super) verdicts: Verdicts,
+    pub(super) asked: Asked,
     pub(super) store: Handle,
     pub(super) tailer: Tailer,
     pub(super) desks: Desks,
@@ -237,6 +240,7 @@ impl Engine {
         let mut unbans = Vec::new();
         let mut allow_changed = false;
         let mut told = Vec::new();
+        let mut asks = Vec::new();
         for action in actions {
             match action {
                 Action::Ban(ban) => {
@@ -286,6 +290,9 @@ impl Engine {
                     ));
                 }
                 Action::AllowSetChanged => allow_changed = true,
+                Action::Ask { jail, target, last, failures } => {
+                    asks.push((jail, target, (last, failures)));
+                }
                 Action::BansFull { jail, target } => {
                     self.note(format!("jail {jail}: {target} was not banned: limits.bans_max is reached"));
                 }
@@ -297,6 +304,9 @@ impl Engine {
         self.enforcer.apply(&bans, &unbans, &self.jails, now);
         self.fail2ban_log.send();
         self.tell(told);
+        for (jail, target, ripe) in asks {
+            self.ask_command(jail, target, ripe);
+        }
     }
 
     /// Hands what was gathered to the store, if it is more than positions.
@@ -481,6 +491,7 @@ impl Engine {
         self.fail2ban_log.close();
         self.shadow.as_mut().and_then(Shadow::save);
         self.enforcer.close();
+        self.verdicts.close();
         self.actions.close(STOP_TIME_MAX);
     }
 }

@@ -350,7 +350,7 @@ async fn guard(
     let (answers_in, answers) = mpsc::channel(CALLS_MAX);
     let (lookups_in, lookups) = mpsc::channel(CALLS_MAX);
     let (store_in, store_events) = mpsc::unbounded_channel();
-    let (commands, reports) = actions::start(&config.limits, clock.clone());
+    let (commands, verdicts, reports) = actions::start(&config.limits, clock.clone());
     for notice in store.take_notices() {
         warn!("{notice}");
     }
@@ -368,6 +368,8 @@ async fn guard(
         jails,
         enforcer,
         actions: commands,
+        verdicts,
+        asked: Default::default(),
         store,
         tailer,
         desks,

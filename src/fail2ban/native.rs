@@ -10,6 +10,7 @@ use super::ini::At;
 use super::jail::{Jail, Time};
 use super::matcher::{Program, Rules};
 use super::note::{Kind, Note};
+use crate::action::{IgnoreCache, import};
 use crate::jail::IgnoreEntry;
 use crate::time::{Clock, SystemClock};
 
@@ -44,6 +45,8 @@ const PATTERNS: &[&str] = &["prefregex", "failregex", "ignoreregex", "maxlines",
 pub struct Native {
     /// `jails/NAME.toml`.
     pub toml: String,
+    /// `actions/NAME.toml`: names and texts.
+    pub actions: Vec<(String, String)>,
     /// It can run as it is; else it needs a hand.
     pub complete: bool,
 }
@@ -82,6 +85,7 @@ struct Translator<'a> {
     filters: &'a mut Filters,
     notes: &'a mut Vec<Note>,
     toml: String,
+    actions: Vec<(String, String)>,
     complete: bool,
     /// The filter is written in fail2ban's dialect, with its encoding, time zone and usedns.
     in_dialect: bool,
@@ -90,13 +94,21 @@ struct Translator<'a> {
 /// Translates one jail and tells in `notes` what is lost or only nearly the same. A filter without a shipped counterpart
 /// goes to `filters`.
 pub fn translate(jail: &Jail, filters: &mut Filters, notes: &mut Vec<Note>) -> Native {
-    let mut all = Translator { jail, filters, notes, toml: String::new(), complete: true, in_dialect: false };
+    let mut all = Translator {
+        jail,
+        filters,
+        notes,
+        toml: String::new(),
+        actions: Vec::new(),
+        complete: true,
+        in_dialect: false,
+    };
     all.filter();
     all.source();
     all.rule();
     all.firewall();
     all.exceptions();
-    Native { toml: all.toml, complete: all.complete }
+    Native { toml: all.toml, actions: all.actions, complete: all.complete }
 }
 
 impl Translator<'_> {
@@ -271,22 +283,21 @@ impl Translator<'_> {
 
     fn firewall(&mut self) {
         let effect = Effect::of(self.jail);
-        for action in &self.jail.actions {
-            if let Role::Run(_) = effect::role(action) {
-                self.note(Kind::Loss, "action", format!("action {} is not carried out", action.file));
-            }
-        }
         for (kind, text) in &effect.notes {
             self.note(*kind, "action", text.clone());
         }
+        self.run();
         if !effect.bans {
-            self.note(Kind::Approximation, "action", "no action bans in a firewall; the native jail does");
+            self.key("port", "none", "action");
+            return;
         }
         if effect.all_ports {
             self.key("port", "all", "port");
         } else {
             let ports: Vec<String> = effect.ports.iter().map(|port| port.replace(':', "-")).collect();
             self.key("port", ports, "port");
+        }
+        if !effect.protocols.is_empty() {
             self.key("protocol", effect.protocols, "protocol");
         }
         if effect.reject {
@@ -294,6 +305,33 @@ impl Translator<'_> {
         }
         if effect.forward {
             self.key("hook", "forward", "action");
+        }
+    }
+
+    /// The actions that are run, each as a file of its own: what the jail gives them is part of it.
+    fn run(&mut self) {
+        let jail = self.jail;
+        let mut names = Vec::new();
+        for action in &jail.actions {
+            if let Role::Run(_) = effect::role(action) {
+                let (definition, wrong) = import::definition(action);
+                if let Some(why) = wrong {
+                    self.note(Kind::Loss, "action", format!("action {}: {why}", action.name));
+                }
+                let name = file_name(&format!("{}-{}", jail.name, action.name));
+                let text = format!(
+                    "# action {} of fail2ban's jail {}, from action.d/{}, by banctl import\n{}",
+                    file_name(&action.name),
+                    file_name(&jail.name),
+                    file_name(&action.file),
+                    crate::config::action::to_toml(&definition)
+                );
+                self.actions.push((name.clone(), text));
+                names.push(name);
+            }
+        }
+        if !names.is_empty() {
+            self.key("run", names, "action");
         }
     }
 
@@ -312,12 +350,17 @@ impl Translator<'_> {
         if jail.ignore_self == Some(false) {
             self.key("ignoreself", false, "ignoreself");
         }
-        if jail.ignore_command.is_some() {
-            self.note(
-                Kind::Loss,
-                "ignorecommand",
-                "ignorecommand is not run: those it would except can be banned",
-            );
+        if let Some(command) = jail.ignore_command.clone().filter(|command| !command.trim().is_empty()) {
+            self.key("ignorecommand", command, "ignorecommand");
+            let text = "ignorecommand is asked when the jail would ban, not at each failure";
+            self.note(Kind::Approximation, "ignorecommand", text);
+            match jail.ignore_cache.clone().map(|cache| IgnoreCache::read(&cache).map(|_| cache)) {
+                None => {}
+                Some(Ok(cache)) => self.key("ignorecache", cache, "ignorecache"),
+                Some(Err(why)) => {
+                    self.note(Kind::Loss, "ignorecache", format!("ignorecache: {why}; not used"))
+                }
+            }
         }
         match jail.use_dns.as_deref() {
             _ if self.in_dialect => {}
@@ -328,6 +371,11 @@ impl Translator<'_> {
             _ => {}
         }
     }
+}
+
+/// `name` as part of a file's name.
+pub fn file_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect()
 }
 
 /// Whether a pattern looks around or refers back.

@@ -214,6 +214,10 @@ impl Jails {
             self.jail_mut(jail).counts.tracked += self.tracked.len() - known_before;
         }
         match ripe {
+            Some(Ripe { last, failures }) if self.jail(jail).settings.asks => {
+                out.push(Action::Ask { jail: self.name(jail), target: key.net, last, failures });
+                Seen::Counted
+            }
             Some(ripe) => self.ban_by_rule(now, key, ripe, out),
             None => Seen::Counted,
         }
@@ -300,7 +304,13 @@ impl Jails {
         settings.bantime_longest().end(at.plus(settings.findtime)).is_some_and(|end| end <= now)
     }
 
-    fn ban_by_rule(&mut self, now: Timestamp, key: Key, ripe: Ripe, out: &mut Vec<Action>) -> Seen {
+    pub(super) fn ban_by_rule(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        ripe: Ripe,
+        out: &mut Vec<Action>,
+    ) -> Seen {
         let Ripe { last, failures } = ripe;
         let earlier = self.earlier(key, last);
         let settings = &self.jails[usize::from(key.jail.0)].settings;

@@ -1,6 +1,7 @@
 //! Jails: the pure state machine `(now, Attempt) -> Actions`. No clock, no I/O, no logging in here.
 #![forbid(unsafe_code)]
 
+mod ask;
 mod bans;
 mod bantime;
 mod hand;
@@ -131,6 +132,9 @@ pub enum Action {
     /// A line written just now has a date more than a minute off the clock and counted as now. Said once a day
     /// for each jail. `log`: the line's time.
     ClockOff { jail: JailName, log: Timestamp, now: Timestamp },
+    /// A jail that asks before it bans has so many failures of `target`, the last at `last`. [`Jails::answer`] takes
+    /// the answer. Said anew with every further failure.
+    Ask { jail: JailName, target: Net, last: Timestamp, failures: u32 },
     /// A grace or an allow entry ended: [`Jails::allow_nets`] has changed.
     AllowSetChanged,
     /// `limits.bans_max` is reached and this target was not banned. Said at most once a minute.

@@ -81,6 +81,8 @@ pub struct JailSettings {
     /// Counts bans of the other jails instead of lines; those of the jail named here do not count. See
     /// [`super::recidive`].
     pub recidive: Option<JailName>,
+    /// Somebody outside is asked before a ban by rule: `ignorecommand`. See [`Jails::answer`](super::Jails::answer).
+    pub asks: bool,
 }
 
 impl JailSettings {
@@ -98,6 +100,7 @@ impl JailSettings {
             ignoreip: Vec::new(),
             ignoreself: true,
             recidive: None,
+            asks: false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The state machine as a whole: feed attempts, look at actions.
 
+mod ask;
 mod hand;
 mod keep;
 mod recidive;
