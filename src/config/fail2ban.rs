@@ -15,7 +15,7 @@ use crate::fail2ban::main_conf::Main;
 use crate::fail2ban::note::{Kind, Note};
 use crate::fail2ban::{reader, remarks};
 use crate::firewall::{Hook, JailRules, Ports, Protocol, Verdict};
-use crate::jail::{IgnoreEntry, Increment, JailName, JailSettings, MAXRETRY_MAX};
+use crate::jail::{Formula, IgnoreEntry, Increment, JailName, JailSettings, MAXRETRY_MAX};
 use crate::time::Span;
 
 /// Longer than any sensible duration; a Timestamp holds much more.
@@ -198,9 +198,16 @@ impl Maker<'_> {
         }
         if let Some(list) = &said.multipliers {
             increment.multipliers = list.iter().map(|multiplier| *multiplier as f64).collect();
-        } else if said.formula.is_some() {
-            let text = "bantime.formula is not evaluated; each earlier ban doubles the bantime";
-            self.note(Kind::Loss, "bantime.formula", text);
+        } else if let Some(formula) = &said.formula {
+            match formula.parse::<Formula>() {
+                Ok(formula) => increment.formula = Some(formula),
+                Err(why) => {
+                    let text = format!(
+                        "bantime.formula cannot be computed here ({why}); each earlier ban doubles the bantime"
+                    );
+                    self.note(Kind::Loss, "bantime.formula", text);
+                }
+            }
         }
         let length = |time: &Option<Time>| match time {
             Some(Time::Seconds(seconds @ 1..=SECONDS_MAX)) => {

@@ -249,8 +249,17 @@ fn ignore_cache(value: &Value) -> Result<IgnoreCache, ReportedError> {
 
 /// `bantime_increment = true` or a table, which switches it on unless it says `enabled = false`.
 fn increment(value: &Value) -> Result<Increment, ReportedError> {
-    const KEYS: &[&str] =
-        &["enabled", "factor", "multipliers", "maxtime", "rndtime", "overalljails", "decay"];
+    const KEYS: &[&str] = &[
+        "enabled",
+        "factor",
+        "multipliers",
+        "formula",
+        "scale",
+        "maxtime",
+        "rndtime",
+        "overalljails",
+        "decay",
+    ];
     if let Ok(enabled) = value.flag("bantime_increment") {
         return Ok(Increment { enabled, ..Increment::default() });
     }
@@ -274,6 +283,12 @@ fn increment(value: &Value) -> Result<Increment, ReportedError> {
                 out.multipliers =
                     value.list().iter().map(|item| item.factor(&name)).collect::<Result<_, _>>()?;
             }
+            "formula" => {
+                let text = value.text(&name)?;
+                let formula = text.parse().map_err(|why| value.error(format!("{name} {text:?}: {why}")))?;
+                out.formula = Some(formula);
+            }
+            "scale" => out.scale = value.factor(&name)?,
             "maxtime" => {
                 out.maxtime = match value.span(&name)? {
                     Span::For(length) => Some(length),

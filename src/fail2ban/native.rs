@@ -11,7 +11,7 @@ use super::jail::{Jail, Time};
 use super::matcher::{Program, Rules};
 use super::note::{Kind, Note};
 use crate::action::{IgnoreCache, import};
-use crate::jail::IgnoreEntry;
+use crate::jail::{Formula, IgnoreEntry};
 use crate::time::{Clock, SystemClock};
 
 /// Filters of fail2ban and the shipped ones that watch the same logins: name, mode (empty: any), shipped filter.
@@ -261,15 +261,21 @@ impl Translator<'_> {
             if let Some(list) = &increment.multipliers {
                 let list: Vec<f64> = list.iter().map(|growth| (*growth as f64 * scale).max(0.001)).collect();
                 parts.push(format!("multipliers = {list:?}"));
+            } else if let Some(formula) = &increment.formula {
+                parts.push(format!("scale = {scale:?}"));
+                match formula.parse::<Formula>() {
+                    Ok(_) => parts.push(format!("formula = {}", toml::Value::from(formula.as_str()))),
+                    Err(why) => {
+                        let text = format!(
+                            "bantime.formula cannot be computed here ({why}); each earlier ban doubles the bantime"
+                        );
+                        self.note(Kind::Loss, "bantime.formula", text);
+                    }
+                }
             } else if scale != 1.0 {
-                let list: Vec<f64> = (0..=20).map(|earlier| f64::from(1 << earlier) * scale).collect();
-                parts.push(format!("multipliers = {list:?}"));
+                parts.push(format!("scale = {scale:?}"));
             }
             parts.push("decay = -1".to_owned());
-            if increment.multipliers.is_none() && increment.formula.is_some() {
-                let text = "the formula is Python and is not evaluated; each ban is factor times as long";
-                self.note(Kind::Loss, "bantime.formula", text);
-            }
             for (key, time) in [("maxtime", &increment.max_time), ("rndtime", &increment.rnd_time)] {
                 if let Some(Time::Seconds(seconds)) = time {
                     parts.push(format!("{key} = {seconds}"));

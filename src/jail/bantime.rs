@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::formula::Known;
 use super::random::Random;
 use super::settings::Increment;
 use crate::time::{Span, Timestamp};
@@ -15,18 +16,26 @@ pub(super) const BANTIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// The length of a ban of a target that has `earlier` bans behind it.
 ///
 /// A first ban lasts `bantime`, and so does every ban where increments are off. Then it is `bantime × scale ×
-/// factor^earlier`, or `bantime × scale × multipliers[earlier]` (the last one repeats); at most `maxtime`, but
+/// factor^earlier`, or what `formula` says, or `bantime × scale × multipliers[earlier]` (the last one repeats); at most `maxtime`, but
 /// never less than `bantime`; at last a random part of `rndtime` is added. A `bantime` without end stays so.
 pub(super) fn length(bantime: Span, increment: &Increment, earlier: u32, random: &mut Random) -> Span {
     let Span::For(base) = bantime else { return Span::Forever };
     if !increment.enabled || earlier == 0 {
         return bantime;
     }
-    let growth = match increment.multipliers.as_slice() {
-        [] => increment.factor.max(1.0).powi(earlier.min(GROWTH_STEPS_MAX) as i32),
-        multipliers => multipliers[(earlier as usize).min(multipliers.len() - 1)],
+    let time = base.as_secs_f64();
+    let grown = match (increment.multipliers.as_slice(), &increment.formula) {
+        ([], Some(formula)) => {
+            formula.value(Known { time, count: f64::from(earlier), factor: increment.scale })
+        }
+        ([], None) => {
+            let steps = earlier.min(GROWTH_STEPS_MAX) as i32;
+            time * increment.scale * increment.factor.max(1.0).powi(steps)
+        }
+        (multipliers, _) => {
+            time * increment.scale * multipliers[(earlier as usize).min(multipliers.len() - 1)]
+        }
     };
-    let grown = base.as_secs_f64() * increment.scale * growth;
     let cap = increment.maxtime.unwrap_or(BANTIME_MAX).min(BANTIME_MAX);
     // Nonsense (a negative multiplier, an overflow) ends at one of the two borders.
     let grown =
@@ -80,6 +89,16 @@ mod tests {
     fn scale_is_fail2bans_factor() {
         let increment = Increment { scale: 3.0, ..on() };
         assert_eq!([0, 1, 2].map(|n| hours(&increment, n)), [1.0, 6.0, 12.0]);
+    }
+
+    #[test]
+    fn a_formula_goes_before_the_factor_and_stays_within_the_borders() {
+        let of = |text: &str| Increment { formula: Some(text.parse().unwrap()), scale: 3.0, ..on() };
+        let increment = of("ban.Time * (1 + ban.Count) * banFactor");
+        assert_eq!([0, 1, 2].map(|n| hours(&increment, n)), [1.0, 6.0, 9.0]);
+        assert_eq!(hours(&of("ban.Time / 0 - ban.Time / 0"), 3), 1.0);
+        assert_eq!(hours(&of("1 << 99999"), 3), BANTIME_MAX.as_secs_f64() / 3600.0);
+        assert_eq!(hours(&of("5 - ban.Time"), 3), 1.0);
     }
 
     #[test]

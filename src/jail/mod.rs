@@ -4,6 +4,7 @@
 mod ask;
 mod bans;
 mod bantime;
+mod formula;
 mod hand;
 mod history;
 pub mod ignore;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::addr::Net;
 use crate::time::{Span, Timestamp};
 
+pub use formula::Formula;
 pub use ignore::{IgnoreEntry, Never};
 pub use jails::{Jails, time_of};
 pub use settings::{Increment, JailSettings, KeyKind, MAXRETRY_MAX};

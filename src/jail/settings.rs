@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::JailName;
+use super::formula::Formula;
 use super::ignore::IgnoreEntry;
 use crate::addr::{Host, Net};
 use crate::time::Span;
@@ -31,6 +32,8 @@ pub struct Increment {
     /// Element n is for the target with n earlier bans; the last one repeats. Element 0 is never used:
     /// a first ban lasts `bantime`. Empty: `factor`.
     pub multipliers: Vec<f64>,
+    /// Goes before `factor` and instead of `scale`, which it may name; unused with `multipliers`.
+    pub formula: Option<Formula>,
     /// No grown bantime exceeds this (but for `rndtime`, and never below `bantime` itself).
     pub maxtime: Option<Duration>,
     /// Up to this much is added at random, so that nobody can time a return.
@@ -48,6 +51,7 @@ impl Default for Increment {
             factor: 2.0,
             scale: 1.0,
             multipliers: Vec::new(),
+            formula: None,
             maxtime: None,
             rndtime: Duration::ZERO,
             overalljails: false,

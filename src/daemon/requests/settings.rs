@@ -218,7 +218,7 @@ fn increment_report(increment: &Increment) -> IncrementReport {
     IncrementReport {
         enabled: Some(true),
         factor: Some(increment.scale.to_string()),
-        formula: None,
+        formula: increment.formula.as_ref().map(ToString::to_string),
         multipliers: (!multipliers.is_empty()).then(|| multipliers.join(" ")),
         maxtime_secs: increment.maxtime.map(|length| length.as_secs()),
         rndtime_secs: (!increment.rndtime.is_zero()).then_some(increment.rndtime.as_secs()),
