@@ -9,13 +9,17 @@
 //!
 //! The answer is a superset: what is not proposed here cannot match; what is proposed is then matched in
 //! earnest. Literals that overlap: a search that does not go back misses a literal that begins inside another
-//! one's occurrence, so each literal also stands for those it can hide ([`hides`]).
+//! one's occurrence, so each literal also stands for those it can hide (`hides` in [`gate`]).
+
+mod gate;
+mod ident;
+mod lane;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind, packed};
-
+use self::ident::IdentCache;
+use self::lane::Lane;
 use super::Filter;
 use super::frame::{self, FrameKind};
 use super::literal::{self, ByteSet, Literal};
@@ -72,9 +76,7 @@ struct Entry {
 pub struct Prefilter {
     filters: Vec<Arc<Filter>>,
     entries: Vec<Entry>,
-    idents: Vec<CachedIdent>,
-    /// Which of those that share a place goes next where there is no room.
-    displaced: usize,
+    idents: IdentCache,
     /// Lanes of syslog lines, by the filters in them. Lane 0 has none.
     lanes: Vec<Lane>,
     lane_of: HashMap<Vec<u16>, u16>,
@@ -91,50 +93,6 @@ pub struct Prefilter {
 
 /// Distinct sets of filters that program names lead to; beyond, one lane with all filters serves.
 const LANES_MAX: usize = 1000;
-/// Idents whose lanes are remembered, and how many of them share a place.
-const IDENT_SLOTS: usize = 256;
-const IDENT_WAYS: usize = 4;
-/// Longer idents are not remembered. Bytes.
-const IDENT_BYTES_MAX: usize = 32;
-
-#[derive(Debug, Clone, Copy)]
-struct CachedIdent {
-    ident: IdentKey,
-    lane: u16,
-}
-
-/// All of an ident in words that are compared at once. Length 0: none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct IdentKey {
-    words: [u64; 4],
-    len: u8,
-}
-
-impl IdentKey {
-    /// `None`: longer than [`IDENT_BYTES_MAX`].
-    #[inline]
-    fn new(ident: &[u8]) -> Option<IdentKey> {
-        let word = |at: usize| ident[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let len = ident.len();
-        // From both ends; in the middle they overlap.
-        let words = match len {
-            0..8 => [ident.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), 0, 0, 0],
-            8..16 => [word(0), word(len - 8), 0, 0],
-            16..=IDENT_BYTES_MAX => [word(0), word(len - 8), word(8), word(len - 16)],
-            _ => return None,
-        };
-        Some(IdentKey { words, len: len as u8 })
-    }
-
-    /// Its place among [`IDENT_SLOTS`].
-    #[inline]
-    fn slot(&self) -> usize {
-        let [first, last, ..] = self.words;
-        let hash = (first ^ last.rotate_left(29) ^ u64::from(self.len)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (hash >> 56) as usize % (IDENT_SLOTS / IDENT_WAYS) * IDENT_WAYS
-    }
-}
-
 impl Prefilter {
     /// `on`: false makes every pattern a candidate on every line, for tests that compare.
     pub fn new(filters: &[Arc<Filter>], on: bool) -> Prefilter {
@@ -179,8 +137,7 @@ impl Prefilter {
             has_syslog: !with(FrameKind::Syslog).is_empty(),
             lanes: vec![Lane::new(&[], &entries)],
             lane_of: HashMap::from([(Vec::new(), 0)]),
-            idents: vec![CachedIdent { ident: IdentKey::default(), lane: 0 }; IDENT_SLOTS],
-            displaced: 0,
+            idents: IdentCache::new(),
             filters: filters.to_vec(),
             entries,
             lane: 0,
@@ -249,12 +206,9 @@ impl Prefilter {
     #[inline]
     fn syslog_lane<'l>(&mut self, line: &'l [u8]) -> (u16, &'l [u8]) {
         if let Some((ident, message)) = frame::glance_syslog(line)
-            && let Some(ident) = IdentKey::new(ident)
+            && let Some(lane) = self.idents.lane(ident)
         {
-            let slots = &self.idents[ident.slot()..][..IDENT_WAYS];
-            if let Some(cached) = slots.iter().find(|cached| cached.ident == ident) {
-                return (cached.lane, message);
-            }
+            return (lane, message);
         }
         self.read_lane(line)
     }
@@ -266,13 +220,8 @@ impl Prefilter {
         let Some(ident) = framed.ident else { return (0, b"") };
         let lane = self.find_lane(ident, framed.short_ident);
         // A glance never sees an RFC 5424 header, so what is cached is of the other forms.
-        if let Some(ident) = IdentKey::new(ident).filter(|_| !framed.short_ident) {
-            let slots = &mut self.idents[ident.slot()..][..IDENT_WAYS];
-            let free = slots.iter().position(|slot| slot.ident.len == 0).unwrap_or_else(|| {
-                self.displaced = (self.displaced + 1) % IDENT_WAYS;
-                self.displaced
-            });
-            slots[free] = CachedIdent { ident, lane };
+        if !framed.short_ident {
+            self.idents.remember(ident, lane);
         }
         (lane, framed.message)
     }
@@ -300,309 +249,9 @@ impl Prefilter {
     }
 }
 
-/// Filters that read the same lines.
-struct Lane {
-    /// By their index in the set: whether they read its lines. Empty where the lane stands for several idents.
-    filters: Box<[bool]>,
-    /// First byte of the message -> bucket. The last one is for an empty message.
-    bucket_of: Box<[u16; 257]>,
-    buckets: Vec<Bucket>,
-}
-
-impl std::fmt::Debug for Lane {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lane").field("buckets", &self.buckets.len()).finish_non_exhaustive()
-    }
-}
-
-/// Patterns that can begin with the same byte.
-struct Bucket {
-    patterns: Vec<u16>,
-    /// Made when a line first comes here.
-    gate: Option<Box<Gate>>,
-}
-
-impl Lane {
-    fn new(filters: &[u16], entries: &[Entry]) -> Lane {
-        let mut lane = Lane {
-            filters: Box::default(),
-            bucket_of: Box::new([0; 257]),
-            buckets: vec![Bucket { patterns: Vec::new(), gate: None }],
-        };
-        let mut known: HashMap<Vec<u16>, u16> = HashMap::from([(Vec::new(), 0)]);
-        for at in 0..257usize {
-            let begins = |entry: &Entry| match u8::try_from(at) {
-                Ok(byte) => entry.first.contains(byte),
-                Err(_) => entry.may_be_empty,
-            };
-            let patterns: Vec<u16> = (0..entries.len() as u16)
-                .filter(|index| {
-                    let entry = &entries[usize::from(*index)];
-                    filters.contains(&entry.filter) && begins(entry)
-                })
-                .collect();
-            lane.bucket_of[at] = *known.entry(patterns).or_insert_with_key(|patterns| {
-                lane.buckets.push(Bucket { patterns: patterns.clone(), gate: None });
-                lane.buckets.len() as u16 - 1
-            });
-        }
-        lane
-    }
-
-    #[inline]
-    fn search(&mut self, message: &[u8], entries: &[Entry], bits: &mut Bits) -> bool {
-        let first = message.first().map_or(256, |byte| usize::from(*byte));
-        let bucket = self.bucket_of[first];
-        if bucket == 0 {
-            return false;
-        }
-        let bucket = &mut self.buckets[usize::from(bucket)];
-        let gate = match &bucket.gate {
-            Some(gate) => gate,
-            None => bucket.gate.insert(Box::new(Gate::new(&bucket.patterns, entries))),
-        };
-        gate.search(message, bits)
-    }
-}
-
-/// How the patterns of a bucket are told apart: those that share their possible beginnings are a group, and
-/// only a group that the message begins like is searched for.
-struct Gate {
-    groups: Vec<(Box<[Beginning]>, Group)>,
-}
-
-/// The first bytes of a message, eight at most: little-endian, and which of them count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Beginning {
-    head: u64,
-    mask: u64,
-}
-
-impl Beginning {
-    fn new(text: &[u8]) -> Beginning {
-        let mut head = [0; 8];
-        let mut mask = [0; 8];
-        for (at, byte) in text.iter().take(8).enumerate() {
-            (head[at], mask[at]) = (*byte, 0xff);
-        }
-        Beginning { head: u64::from_le_bytes(head), mask: u64::from_le_bytes(mask) }
-    }
-
-    /// `head`: a message's, NUL where it is shorter.
-    #[inline]
-    fn fits(self, head: u64) -> bool {
-        head & self.mask == self.head
-    }
-}
-
-/// Patterns with the same beginnings, by their required literals.
-struct Group {
-    /// Patterns without a required literal.
-    always: Vec<u16>,
-    exact: Option<Searcher>,
-    folded: Option<Searcher>,
-}
-
-struct Searcher {
-    engine: Engine,
-    /// Literal -> patterns that it, or one that it can hide, stands for.
-    patterns: Vec<Box<[u16]>>,
-}
-
-enum Engine {
-    One(Box<memchr::memmem::Finder<'static>>, usize),
-    Packed(packed::Searcher),
-    Automaton(AhoCorasick),
-}
-
-impl Gate {
-    fn new(patterns: &[u16], entries: &[Entry]) -> Gate {
-        let mut by_beginnings: Vec<(Vec<Beginning>, Vec<u16>)> = Vec::new();
-        for pattern in patterns {
-            let prefixes = &entries[usize::from(*pattern)].prefixes;
-            let mut beginnings: Vec<Beginning> = prefixes.iter().map(|text| Beginning::new(text)).collect();
-            beginnings.sort_unstable();
-            beginnings.dedup();
-            match by_beginnings.iter_mut().find(|(known, _)| *known == beginnings) {
-                Some((_, own)) => own.push(*pattern),
-                None => by_beginnings.push((beginnings, vec![*pattern])),
-            }
-        }
-        let group = |(beginnings, own): (Vec<Beginning>, Vec<u16>)| {
-            let known = !beginnings.is_empty();
-            (beginnings.into(), Group::new(&own, entries, known))
-        };
-        Gate { groups: by_beginnings.into_iter().map(group).collect() }
-    }
-
-    #[inline]
-    fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
-        let head = match message.first_chunk::<8>() {
-            Some(chunk) => u64::from_le_bytes(*chunk),
-            None => Beginning::new(message).head,
-        };
-        let mut any = false;
-        for (beginnings, group) in &self.groups {
-            if beginnings.is_empty() || beginnings.iter().any(|beginning| beginning.fits(head)) {
-                any |= group.search(message, bits);
-            }
-        }
-        any
-    }
-}
-
-/// So few patterns with a known beginning are tried without a search for their literals.
-const TRIED_AT_ONCE: usize = 2;
-
-impl Group {
-    fn new(patterns: &[u16], entries: &[Entry], begins: bool) -> Group {
-        if begins && patterns.len() <= TRIED_AT_ONCE {
-            return Group { always: patterns.to_vec(), exact: None, folded: None };
-        }
-        let literals = |folded: bool| {
-            let mut of: Vec<(Vec<u8>, Vec<u16>)> = Vec::new();
-            for pattern in patterns {
-                for literal in &entries[usize::from(*pattern)].literals {
-                    if literal.folded != folded {
-                        continue;
-                    }
-                    match of.iter_mut().find(|(bytes, _)| *bytes == literal.bytes) {
-                        Some((_, own)) => own.push(*pattern),
-                        None => of.push((literal.bytes.clone(), vec![*pattern])),
-                    }
-                }
-            }
-            of
-        };
-        let always = patterns.iter().copied().filter(|at| entries[usize::from(*at)].literals.is_empty());
-        Group {
-            always: always.collect(),
-            exact: Searcher::new(&literals(false), false),
-            folded: Searcher::new(&literals(true), true),
-        }
-    }
-
-    #[inline]
-    fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
-        self.always.iter().for_each(|at| bits.set(*at));
-        let mut any = !self.always.is_empty();
-        if let Some(searcher) = &self.exact {
-            any |= searcher.search(message, bits);
-        }
-        if let Some(searcher) = &self.folded {
-            any |= searcher.search(message, bits);
-        }
-        any
-    }
-}
-
-/// Above this many literals the packed searcher and its few buckets are slower than an automaton.
-const PACKED_MAX: usize = 64;
-
-impl Searcher {
-    fn new(literals: &[(Vec<u8>, Vec<u16>)], folded: bool) -> Option<Searcher> {
-        if literals.is_empty() {
-            return None;
-        }
-        let patterns = literals
-            .iter()
-            .map(|(bytes, own)| {
-                let hidden = literals.iter().filter(|(other, _)| other != bytes && hides(bytes, other));
-                let mut all: Vec<u16> = own.iter().chain(hidden.flat_map(|(_, own)| own)).copied().collect();
-                all.sort_unstable();
-                all.dedup();
-                all.into()
-            })
-            .collect();
-        let texts = || literals.iter().map(|(bytes, _)| bytes);
-        let packed = || {
-            let mut builder = packed::Config::new().match_kind(packed::MatchKind::LeftmostFirst).builder();
-            builder.extend(texts()).build().map(Engine::Packed)
-        };
-        let engine = match literals {
-            [(one, _)] if !folded => {
-                Some(Engine::One(Box::new(memchr::memmem::Finder::new(one).into_owned()), one.len()))
-            }
-            _ if !folded && literals.len() <= PACKED_MAX => packed(),
-            _ => None,
-        };
-        let engine = engine.or_else(|| {
-            AhoCorasick::builder()
-                .match_kind(MatchKind::LeftmostFirst)
-                .ascii_case_insensitive(folded)
-                .kind(Some(AhoCorasickKind::DFA))
-                .build(texts())
-                .map(Engine::Automaton)
-                .ok()
-        })?;
-        Some(Searcher { engine, patterns })
-    }
-
-    #[inline]
-    fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
-        let mut any = false;
-        let mut seen = |literal: usize| {
-            self.patterns[literal].iter().for_each(|at| bits.set(*at));
-            any = true;
-        };
-        match &self.engine {
-            Engine::One(finder, len) => {
-                if message.len() >= *len && finder.find(message).is_some() {
-                    seen(0);
-                }
-            }
-            Engine::Packed(searcher) => {
-                searcher.find_iter(message).for_each(|found| seen(found.pattern().as_usize()));
-            }
-            Engine::Automaton(automaton) => {
-                automaton.find_iter(message).for_each(|found| seen(found.pattern().as_usize()));
-            }
-        }
-        any
-    }
-}
-
-/// Whether an occurrence of `a`, once found, can keep an occurrence of `b` from being found: `b` begins inside
-/// it. (One that begins before it is found first.)
-fn hides(a: &[u8], b: &[u8]) -> bool {
-    (0..a.len()).any(|at| {
-        let shared = (a.len() - at).min(b.len());
-        a[at..at + shared] == b[..shared]
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_ident_is_told_from_every_other_one() {
-        let text = b"abcdefghijklmnopqrstuvwxyz0123456789";
-        let mut keys = Vec::new();
-        for len in 1..=IDENT_BYTES_MAX {
-            let mut ident = text[..len].to_vec();
-            keys.push(IdentKey::new(&ident).unwrap());
-            for at in 0..len {
-                ident[at] ^= 1;
-                keys.push(IdentKey::new(&ident).unwrap());
-                ident[at] ^= 1;
-            }
-        }
-        for (at, key) in keys.iter().enumerate() {
-            assert!(!keys[at + 1..].contains(key) && key.slot() + IDENT_WAYS <= IDENT_SLOTS);
-        }
-        assert_eq!(IdentKey::new(&text[..IDENT_BYTES_MAX + 1]), None);
-    }
-
-    #[test]
-    fn a_literal_stands_for_those_it_can_hide() {
-        assert!(hides(b"abcd", b"cde"));
-        assert!(hides(b"abcd", b"bc"));
-        assert!(hides(b"abc", b"abcd"));
-        assert!(hides(b"abcd", b"abc"));
-        assert!(!hides(b"abcd", b"xab"));
-        assert!(!hides(b"abcd", b"ac"));
-    }
 
     fn found(toml: &str, line: &str) -> Vec<String> {
         let filter = Arc::new(Filter::from_toml("x", toml, "x").unwrap());
