@@ -115,6 +115,11 @@ fn common(line: &[u8]) -> Option<Framed<'_>> {
 
 fn syslog(line: &[u8]) -> Option<Framed<'_>> {
     let mut at = 0;
+    // No date of syslog's and no host's name begins so: it is a program's own log, and words of a client in it could
+    // pass for host and program.
+    if line.first() == Some(&b'[') {
+        return None;
+    }
     if line.first() == Some(&b'<') {
         let end = line.iter().take(5).position(|b| *b == b'>')?;
         if end < 2 || !line[1..end].iter().all(u8::is_ascii_digit) {
@@ -135,9 +140,11 @@ fn syslog(line: &[u8]) -> Option<Framed<'_>> {
     }
     let mut rest = &line[at..];
     rest = skip_blanks(rest);
-    // HOST, unless it is missing: then the first word is already `IDENT[PID]:`.
+    // HOST, unless it is missing: then the first word is already `IDENT[PID]:` or `IDENT:`. Of hosts only an IPv6
+    // address may end so.
     let word_end = memchr::memchr(b' ', rest)?;
-    if !rest[..word_end].ends_with(b"]:") {
+    let word = &rest[..word_end];
+    if !word.ends_with(b":") || crate::addr::Host::from_bytes(word).is_some() {
         rest = skip_blanks(&rest[word_end + 1..]);
     }
     let (ident, pid, rest) = ident(rest)?;
@@ -408,6 +415,8 @@ mod tests {
             "2026-06-01T06:27:45.123456+02:00 mail sshd[12]: hello: world",
             "2026-06-01T06:27:45.123456+02:00 mail sshd: hello: world",
             "Jun  1 06:27:45 sshd[12]: hello: world",
+            "Jun  1 06:27:45 sshd: hello: world",
+            "Jun  1 06:27:45 fd00:db8:: sshd[12]: hello: world",
             "mail sshd[12]: hello: world",
             "<38>1 2026-06-01T06:27:45Z mail sshd 12 - - hello: world",
             "<38>1 - mail sshd 12 - -  hello: world",
@@ -455,6 +464,7 @@ mod tests {
             "Jun  1 06:27:45 mail last message repeated 2 times",
             "<38>1 2026-06-01T06:27:45Z mail sshd",
             "<>x y z: m",
+            "[2026-06-01 06:27:45] mail sshd[12]: x",
             "Jun  1 06:27:45 mail sshd[12 x]: y",
         ] {
             assert_eq!(parts(line), None, "{line}");
