@@ -24,8 +24,8 @@ const FIREWALL: &[&str] = &[
 /// What shapes their words and does nothing else.
 const TOOLS: &[&str] = &[
     "echo", "printf", "grep", "sed", "awk", "cut", "tr", "expr", "test", "[", "[[", "read", "true", "false",
-    ":", "cat", "head", "tail", "sort", "seq", "xargs", "set", "export", "local", "return", "exit", "id",
-    "shift", "cd", "touch",
+    ":", "fgrep", "cat", "head", "tail", "sort", "seq", "xargs", "set", "export", "local", "return", "exit",
+    "id", "shift", "cd", "touch",
 ];
 
 /// Words before a command.
@@ -40,6 +40,10 @@ pub fn foreign(text: &str) -> Option<String> {
         let mut words = segment.split_whitespace().skip_while(|word| LEADING.contains(word) || assigns(word));
         let word = words.next().filter(|word| !OTHER.contains(word))?;
         let program = word.rsplit('/').next().unwrap_or(word);
+        // `shorewall<family>`: a parameter makes the other family's program of it.
+        let program = program
+            .split_once('<')
+            .map_or(program, |(plain, _)| if plain.is_empty() { program } else { plain });
         // A tag that stands for the program: `<iptables>`, `<nftables>`; what it stands for is a parameter.
         let tag = program.starts_with('<') || program.starts_with(">") || program.starts_with('$');
         let known = FIREWALL.contains(&program) || TOOLS.contains(&program) || tag;
@@ -126,6 +130,7 @@ mod tests {
     fn only_what_a_firewall_needs_is_not_foreign() {
         for plain in [
             "iptables -w -I f2b-x 1 -s <ip> -j <blocktype>",
+            "shorewall<family> reject <ip>",
             "<nftables> add set inet f2b-table x \\{ type ipv4_addr\\; \\}\nfor proto in $(echo 'tcp,udp' | sed 's/,/ /g'); do\n\
              nft add rule inet t c $proto dport \\{ $(echo 'ssh' | sed s/:/-/g) \\} ip saddr @x reject\ndone",
             "{ nft -a list chain inet t c | grep -oP '@x\\s+.*\\s+\\Khandle\\s+(\\d+)$'; } | while read -r hdl; do\n\
