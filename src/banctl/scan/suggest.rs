@@ -62,7 +62,8 @@ fn pattern(message: &[u8], pieces: &[Piece]) -> String {
             Kind::Numbers => out.push_str(r"[\d._+-]+"),
             Kind::Id => out.push_str("[0-9A-Za-z-]+"),
             Kind::Name if after == Some(b'[') => out.push_str(r"[^\[\] ]*"),
-            Kind::Name | Kind::Word => out.push_str(r"[\w.@+-]+"),
+            Kind::Name | Kind::Word if message[piece.range.clone()].is_ascii() => out.push_str(r"[\w.@+-]+"),
+            Kind::Name | Kind::Word => out.push_str(r"[\w.@+\x80-\xff-]+"),
             Kind::User | Kind::Mailbox => {
                 let class = match after {
                     Some(close @ (b'"' | b'\'')) => inside(close),
@@ -169,6 +170,12 @@ mod tests {
         let line =
             "Jun  1 06:27:45 mx1 saslauthd[9]: do_auth : auth failure: [user=bob] [service=smtp] [why=<x']";
         assert!(suggested(line).unwrap().contains("<F-USER>"), "{:?}", suggested(line));
+    }
+
+    #[test]
+    fn words_beyond_ascii_are_words() {
+        let line = "Jun  1 06:27:45 mx1 demo[9]: login of a\"\"\"\"a\u{e9}.aa' refused";
+        assert!(suggested(line).unwrap().contains("x80"), "{:?}", suggested(line));
     }
 
     proptest! {

@@ -448,7 +448,11 @@ fn hostile(of: &Template, breaks: bool, dice: &mut dyn Dice) -> Vec<u8> {
     for _ in 0..=dice.below(3) {
         match dice.below(8) {
             0..4 => text.extend(fragment(of, breaks, dice)),
-            4..6 => text.extend(PHRASES[dice.below(PHRASES.len())].replace('@', fake(dice)).into_bytes()),
+            // Where a name may hold a line break, a phrase that ends the service's own line makes two true lines of
+            // one: nothing tells the first of them from a real one.
+            4..6 if !breaks => {
+                text.extend(PHRASES[dice.below(PHRASES.len())].replace('@', fake(dice)).into_bytes())
+            }
             6 => {
                 let noise = (0..dice.below(12)).map(|_| dice.below(256) as u8).collect::<Vec<u8>>();
                 text.extend(noise);

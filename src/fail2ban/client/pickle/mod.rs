@@ -4,7 +4,7 @@
 //! A pickle is a program for a small stack machine, some of whose instructions call what they name. Here only the
 //! instructions that build plain values are known; every other one ends the reading, before anything was done.
 //! The reader is written out here instead of taken from a crate: serde-pickle 1.2 gives a nested value no bound,
-//! and 20,000 nested lists (a message of 40 kB) overflow its stack and end the process; the answers need an
+//! and 10,000 nested lists (a message of 20 kB) overflow its stack and end the process; the answers need an
 //! exception's instructions, which it cannot write. It serves as the judge in the tests.
 
 mod read;
