@@ -16,6 +16,18 @@ pub const HOST: &str = concat!(
     r")",
 );
 
+/// A regex as a tree, by the dialect of all patterns: bytes, and `.` is any of them.
+pub(super) fn parse(regex: &str) -> Option<Hir> {
+    regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .nest_limit(100)
+        .build()
+        .parse(regex)
+        .ok()
+}
+
 /// How deep `<name>`s may nest in one another.
 const DEFINE_DEPTH_MAX: usize = 16;
 /// A pattern's text with everything put in. Bytes.

@@ -10,7 +10,7 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input};
 use regex_syntax::hir::Hir;
 
-use super::compile::{Expanded, Tag};
+use super::compile::{Expanded, Tag, parse};
 use super::program::{Outcome, Program, ProgramCache};
 
 /// What a match means. In the order in which the patterns of a filter are tried.
@@ -165,18 +165,6 @@ impl Pattern {
     pub fn captured(&self, cache: &MatchCache) -> Vec<(Tag, std::ops::Range<usize>)> {
         self.groups.iter().filter_map(|(group, tag)| Some((tag.clone(), cache.group(*group)?))).collect()
     }
-}
-
-/// A regex as a tree, by the dialect of all patterns: bytes, and `.` is any of them.
-pub(super) fn parse(regex: &str) -> Option<Hir> {
-    regex_syntax::ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .dot_matches_new_line(true)
-        .nest_limit(100)
-        .build()
-        .parse(regex)
-        .ok()
 }
 
 impl Linear {

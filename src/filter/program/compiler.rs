@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use regex_syntax::hir::{Hir, HirKind, Look};
 
 use super::{BranchTable, Hint, Info, Instruction, Program, RunMode, Set, address};
-use crate::filter::compile::HOST;
+use crate::filter::compile::{HOST, parse};
 use crate::filter::literal::{ByteSet, class_bytes, first_bytes};
 
 /// Larger programs are left to the general engine. Instructions.
@@ -132,7 +132,7 @@ impl Compiler {
     /// then the text has one reading as an address at most.
     fn address(&mut self, capture: &regex_syntax::hir::Capture, next: u16) -> Option<u16> {
         static WRITTEN: OnceLock<Option<Hir>> = OnceLock::new();
-        let written = WRITTEN.get_or_init(|| crate::filter::pattern::parse(HOST));
+        let written = WRITTEN.get_or_init(|| parse(HOST));
         if written.as_ref() != Some(&*capture.sub) {
             return None;
         }
