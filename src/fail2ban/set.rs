@@ -1,5 +1,5 @@
 //! All filters of fail2ban that read one log, run over its blocks in one pass: the counterpart of
-//! [`filter::FilterSet`](crate::filter::FilterSet).
+//! [`FilterSet`](crate::filter::FilterSet).
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};

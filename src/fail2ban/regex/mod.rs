@@ -53,7 +53,7 @@ pub struct Options {
     /// Take host names as they are; they are never looked up in any case
     #[arg(short, long)]
     raw: bool,
-    /// What <HOST> stands for: yes, warn, no, raw
+    /// What `<HOST>` stands for: yes, warn, no, raw
     #[arg(long, value_name = "HOW")]
     usedns: Option<String>,
     /// Lines that one pattern may span
@@ -74,7 +74,7 @@ pub struct Options {
     /// Count only the first pattern that fits a line
     #[arg(long)]
     no_check_all: bool,
-    /// Print only this of each failure: id, ip, user, msg, row, any field, or a text with <tags>
+    /// Print only this of each failure: id, ip, user, msg, row, any field, or a text with `<tags>`
     #[arg(short, long, value_name = "WHAT")]
     out: Option<String>,
     #[arg(long, conflicts_with = "print_all_missed")]

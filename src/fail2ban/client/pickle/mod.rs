@@ -1,4 +1,4 @@
-//! Python pickles, as far as fail2ban's protocol needs them: [`read`] takes the commands of clients, [`write()`]
+//! Python pickles, as far as fail2ban's protocol needs them: [`read()`] takes the commands of clients, [`write()`]
 //! makes the answers.
 //!
 //! A pickle is a program for a small stack machine, some of whose instructions call what they name. Here only the
