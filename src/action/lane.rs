@@ -1,13 +1,13 @@
 //! A queue and the thread that works it off. All actions of one file share a lane, so that no two of them edit the
 //! same thing at the same time; different files do not wait for each other.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::definition::{Definition, Verb};
 use super::performer::{Around, Performer};
+use super::queue::WorkQueue;
 use super::script::HostNames;
 use super::shell::System;
 use super::ticket::Ticket;
@@ -61,31 +61,8 @@ pub enum Report {
 
 pub(super) type Tell = Arc<dyn Fn(Report) + Send + Sync>;
 
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    /// Nothing more comes.
-    closed: bool,
-    /// It was said that the queue is full.
-    overflow_told: bool,
-}
-
-#[derive(Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    give_up: AtomicBool,
-}
-
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // A panic elsewhere leaves the queue whole: every change to it is one call.
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
 pub(super) struct Lane {
-    shared: Arc<Shared>,
+    queue: Arc<WorkQueue<Job>>,
     thread: Option<JoinHandle<()>>,
     queue_max: usize,
 }
@@ -93,44 +70,37 @@ pub(super) struct Lane {
 impl Lane {
     /// `queue_max`: jobs beyond which bans are left out.
     pub fn start(file: &str, queue_max: usize, clock: Arc<dyn Clock>, tell: Tell) -> std::io::Result<Lane> {
-        let shared = Arc::new(Shared::default());
-        let theirs = shared.clone();
+        let queue = Arc::new(WorkQueue::default());
+        let theirs = queue.clone();
         let file = file.to_owned();
         let thread = std::thread::Builder::new()
             .name("action".to_owned())
-            .spawn(move || Worker { file, shared: theirs, clock, tell, performers: BTreeMap::new() }.run())?;
-        Ok(Lane { shared, thread: Some(thread), queue_max })
+            .spawn(move || Worker { file, queue: theirs, clock, tell, performers: BTreeMap::new() }.run())?;
+        Ok(Lane { queue, thread: Some(thread), queue_max })
     }
 
     /// Appends. False: a ban, and the queue is full. Everything else is bounded by the bans that were taken.
     pub fn post(&self, job: Job) -> bool {
-        let mut queue = self.shared.queue();
-        if matches!(job, Job::Ban { .. }) && queue.jobs.len() >= self.queue_max {
-            return false;
-        }
-        queue.jobs.push_back(job);
-        self.shared.wake.notify_one();
-        true
+        let max = if matches!(job, Job::Ban { .. }) { self.queue_max } else { usize::MAX };
+        self.queue.push(job, max)
     }
 
     /// Whether this overflow is still to be told.
     pub fn overflow_is_new(&self) -> bool {
-        !std::mem::replace(&mut self.shared.queue().overflow_told, true)
+        self.queue.overflow_is_new()
     }
 
     /// The thread ends when all that waits is done.
     pub fn finish(&self) {
-        self.shared.queue().closed = true;
-        self.shared.wake.notify_one();
+        self.queue.close(|_| {});
     }
 
     /// Bans that wait are forgotten; those of `actions` are lifted, and the thread ends when all is done.
     pub fn close(&self, actions: impl Iterator<Item = Key>) {
-        let mut queue = self.shared.queue();
-        queue.jobs.retain(|job| !matches!(job, Job::Ban { .. }));
-        queue.jobs.extend(actions.map(|key| Job::Stop { key }));
-        queue.closed = true;
-        self.shared.wake.notify_one();
+        self.queue.close(|jobs| {
+            jobs.retain(|job| !matches!(job, Job::Ban { .. }));
+            jobs.extend(actions.map(|key| Job::Stop { key }));
+        });
     }
 
     pub fn is_done(&self) -> bool {
@@ -139,7 +109,7 @@ impl Lane {
 
     /// Kills what runs and lets nothing further start.
     pub fn give_up(&self) {
-        self.shared.give_up.store(true, Ordering::Relaxed);
+        self.queue.give_up();
     }
 
     pub fn join(mut self) {
@@ -151,7 +121,7 @@ impl Lane {
 
 struct Worker {
     file: String,
-    shared: Arc<Shared>,
+    queue: Arc<WorkQueue<Job>>,
     clock: Arc<dyn Clock>,
     tell: Tell,
     performers: BTreeMap<Key, (Performer, i64)>,
@@ -161,28 +131,13 @@ impl Worker {
     fn run(mut self) {
         let names = resolver::host_names();
         let names = HostNames { full: names.0, short: names.1 };
-        while let Some(job) = self.next() {
+        while let Some(job) = self.queue.next() {
             self.work(job, &names);
         }
     }
 
-    /// The next job; `None` at the end.
-    fn next(&self) -> Option<Job> {
-        let mut queue = self.shared.queue();
-        loop {
-            if let Some(job) = queue.jobs.pop_front() {
-                return Some(job);
-            }
-            if queue.closed {
-                return None;
-            }
-            queue.overflow_told = false;
-            queue = self.shared.wake.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
-    }
-
     fn work(&mut self, job: Job, names: &HostNames) {
-        let give_up = || self.shared.give_up.load(Ordering::Relaxed);
+        let give_up = || self.queue.is_given_up();
         let mut shell = System { clock: &*self.clock, give_up: &give_up };
         let shell = &mut shell;
         let (key, target) = match &job {

@@ -12,6 +12,7 @@ pub mod definition;
 pub mod import;
 mod lane;
 pub mod performer;
+mod queue;
 pub mod quote;
 mod runner;
 pub mod script;

@@ -2,12 +2,12 @@
 //! threads of their own; the ban is made when the answer is no, or does not come in time.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::definition::TIMEOUT_DEFAULT;
+use super::queue::WorkQueue;
 use super::script::{self, Script};
 use super::shell::{Outcome, Shell, System};
 use super::ticket::{Ticket, Value};
@@ -101,28 +101,9 @@ struct Question {
     key: Option<(JailName, Script)>,
 }
 
-#[derive(Default)]
-struct Queue {
-    questions: VecDeque<Question>,
-    closed: bool,
-}
-
-#[derive(Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    give_up: AtomicBool,
-}
-
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Asks, and remembers answers.
 pub struct Verdicts {
-    shared: Arc<Shared>,
+    queue: Arc<WorkQueue<Question>>,
     threads: Vec<JoinHandle<()>>,
     queue_max: usize,
     clock: Arc<dyn Clock>,
@@ -139,7 +120,7 @@ impl Verdicts {
         tell: impl Fn(Verdict) + Send + Sync + 'static,
     ) -> Verdicts {
         Verdicts {
-            shared: Arc::default(),
+            queue: Arc::default(),
             threads: Vec::new(),
             queue_max,
             clock,
@@ -168,7 +149,7 @@ impl Verdicts {
         }
         while self.threads.len() < THREADS {
             let worker =
-                Worker { shared: self.shared.clone(), clock: self.clock.clone(), tell: self.tell.clone() };
+                Worker { queue: self.queue.clone(), clock: self.clock.clone(), tell: self.tell.clone() };
             let started =
                 std::thread::Builder::new().name("ignorecommand".to_owned()).spawn(move || worker.run());
             match started {
@@ -177,12 +158,10 @@ impl Verdicts {
                 Err(_) => break,
             }
         }
-        let mut queue = self.shared.queue();
-        if queue.questions.len() >= self.queue_max {
+        let question = Question { jail: jail.clone(), command: command.clone(), ticket, key };
+        if !self.queue.push(question, self.queue_max) {
             return Asked::Full;
         }
-        queue.questions.push_back(Question { jail: jail.clone(), command: command.clone(), ticket, key });
-        self.shared.wake.notify_one();
         self.pending.insert(place);
         Asked::Waiting
     }
@@ -199,12 +178,8 @@ impl Verdicts {
 
     /// Kills what is being asked and asks no more.
     pub fn close(&mut self) {
-        let mut queue = self.shared.queue();
-        queue.questions.clear();
-        queue.closed = true;
-        drop(queue);
-        self.shared.give_up.store(true, Ordering::Relaxed);
-        self.shared.wake.notify_all();
+        self.queue.give_up();
+        self.queue.close(VecDeque::clear);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -224,16 +199,16 @@ fn value(jail: &JailName, ticket: &Ticket, tag: &str) -> Option<Value> {
 }
 
 struct Worker {
-    shared: Arc<Shared>,
+    queue: Arc<WorkQueue<Question>>,
     clock: Arc<dyn Clock>,
     tell: Arc<dyn Fn(Verdict) + Send + Sync>,
 }
 
 impl Worker {
     fn run(self) {
-        while let Some(Question { jail, command, ticket, key }) = self.next() {
+        while let Some(Question { jail, command, ticket, key }) = self.queue.next() {
             let script = script::dynamic(&command.command, |tag| value(&jail, &ticket, tag));
-            let give_up = || self.shared.give_up.load(Ordering::Relaxed);
+            let give_up = || self.queue.is_given_up();
             let outcome = System { clock: &*self.clock, give_up: &give_up }.run(&script, TIMEOUT_DEFAULT);
             let (ignore, trouble) = match outcome {
                 Outcome::Good => (true, None),
@@ -242,19 +217,6 @@ impl Worker {
                 other => (false, Some(other.to_string())),
             };
             (self.tell)(Verdict { jail, target: ticket.target, ignore, trouble, key });
-        }
-    }
-
-    fn next(&self) -> Option<Question> {
-        let mut queue = self.shared.queue();
-        loop {
-            if queue.closed {
-                return None;
-            }
-            if let Some(question) = queue.questions.pop_front() {
-                return Some(question);
-            }
-            queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
