@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::failure::{Failure, fail};
 use crate::config::DEFAULT_PATH;
-use crate::time::{Span, parse_span};
+use crate::exit;
+use crate::time::{Span, parse_span, zone_by_name};
 
 /// Asks and tells a running portero: who is shut out, why, and how to let them in again.
 #[derive(Debug, Parser)]
@@ -190,6 +192,12 @@ fn span_secs(text: &str) -> Result<f64, String> {
         Ok(Span::Forever) => Ok(-1.0),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// What `--timezone` names.
+pub(super) fn zone(name: &str) -> Result<chrono_tz::Tz, Failure> {
+    let wrong = || fail(exit::USAGE, format!("{name:?} is no time zone; example: Europe/Madrid"));
+    zone_by_name(name).ok_or_else(wrong)
 }
 
 #[cfg(test)]

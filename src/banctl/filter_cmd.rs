@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::failure::{Failure, end, fail, lost};
 use super::table::{Look, Table, Tone, cell};
 use crate::config::report::{ReportedError, SourceText};
 use crate::config::{DEFAULT_PATH, FilterFiles, FilterLibrary};
@@ -79,22 +80,12 @@ pub struct LintArgs {
     pub pattern: Vec<String>,
 }
 
-/// An exit code, and what to say; nothing where the reader has seen enough.
-type Failure = (u8, Option<String>);
-
-fn usage(message: impl ToString) -> Failure {
-    (exit::USAGE, Some(message.to_string()))
+fn usage(message: impl std::fmt::Display) -> Failure {
+    fail(exit::USAGE, message)
 }
 
-fn config(error: impl ToString) -> Failure {
-    (exit::CONFIG, Some(error.to_string()))
-}
-
-fn lost(error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => (exit::OK, None),
-        _ => (exit::NO, Some(format!("cannot write the answer: {}", crate::text::io_reason(error)))),
-    }
+fn config(error: impl std::fmt::Display) -> Failure {
+    fail(exit::CONFIG, error)
 }
 
 /// Runs the command.
@@ -115,16 +106,7 @@ pub fn run(args: &FilterArgs, json: bool) -> ExitCode {
         FilterCommand::Test(args) => test::run(args, &library, json, look, &mut out),
         FilterCommand::Lint(args) => lint::run(args, &library, json, look, &mut out),
     };
-    let done = done.and_then(|code| out.flush().map(|()| code).map_err(|error| lost(&error)));
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err((code, message)) => {
-            if let Some(message) = message {
-                eprintln!("banctl: {message}");
-            }
-            ExitCode::from(code)
-        }
-    }
+    end(done.and_then(|code| out.flush().map(|()| code).map_err(|error| lost(&error))))
 }
 
 /// The files of a filter, base first.
@@ -139,22 +121,8 @@ fn files(library: &FilterLibrary, name: &str) -> Result<FilterFiles, Failure> {
     })
 }
 
-fn sources(files: &FilterFiles) -> Vec<SourceText> {
-    std::iter::once(&files.base).chain(&files.overlays).cloned().collect()
-}
-
 fn spec(text: &str) -> Result<FilterSpec, Failure> {
     text.parse().map_err(|error: FilterSpecError| usage(error))
-}
-
-/// The modes of all files of a filter, normal first.
-fn modes(sources: &[SourceText]) -> Vec<String> {
-    let mut modes: Vec<String> = sources.iter().flat_map(|source| load::modes(source.text())).collect();
-    modes.sort();
-    modes.dedup();
-    modes.retain(|mode| mode != load::NORMAL);
-    modes.insert(0, load::NORMAL.to_owned());
-    modes
 }
 
 fn list(library: &FilterLibrary, json: bool, look: Look, out: &mut dyn Write) -> Result<u8, Failure> {
@@ -162,7 +130,7 @@ fn list(library: &FilterLibrary, json: bool, look: Look, out: &mut dyn Write) ->
     let mut bad: Vec<ReportedError> = Vec::new();
     for name in library.names() {
         let files = files(library, &name)?;
-        let sources = sources(&files);
+        let sources = files.sources();
         if dialect::is_meant(&sources[0]) {
             let from: Vec<&str> = sources.iter().map(SourceText::label).collect();
             let what = "in fail2ban's dialect";
@@ -186,7 +154,7 @@ fn list(library: &FilterLibrary, json: bool, look: Look, out: &mut dyn Write) ->
             }
         };
         let programs: Vec<&str> = filter.ident.iter().map(|glob| glob.as_str()).collect();
-        let modes = modes(&sources);
+        let modes = files.modes();
         if json {
             let object = serde_json::json!({
                 "name": name,
@@ -236,17 +204,13 @@ fn show(
 ) -> Result<u8, Failure> {
     let spec = spec(name)?;
     let files = files(library, &spec.name)?;
-    let sources = sources(&files);
+    let sources = files.sources();
     let shown = if json {
-        let files: Vec<_> = sources
+        let texts: Vec<_> = sources
             .iter()
             .map(|source| serde_json::json!({ "file": source.label(), "text": source.text() }))
             .collect();
-        writeln!(
-            out,
-            "{}",
-            serde_json::json!({ "name": spec.name, "modes": modes(&sources), "files": files })
-        )
+        writeln!(out, "{}", serde_json::json!({ "name": spec.name, "modes": files.modes(), "files": texts }))
     } else {
         sources.iter().enumerate().try_for_each(|(index, source)| {
             let what = if index == 0 { "" } else { ", whose keys replace those above" };

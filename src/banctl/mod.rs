@@ -6,6 +6,7 @@
 pub mod args;
 pub mod check;
 pub mod docs;
+mod failure;
 pub mod filter_cmd;
 pub mod import;
 pub mod online;

@@ -13,14 +13,16 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
+use super::args::zone;
+use super::failure::{Failure, end, fail, lost};
 use crate::addr::{Host, Net};
 use crate::config::{Config, JailConfig};
 use crate::exit;
 use crate::filter::peer::TrustedProxies;
-use crate::filter::{Context, Filter, FilterSet, FilterSpec, lint};
+use crate::filter::{Context, Filter, FilterSet, FilterSpec};
 use crate::jail::ignore::{Never, read_list};
 use crate::jail::{Action, Ban, JailId, JailSettings, Jails};
-use crate::time::{Clock, SystemClock, Timestamp, zone_by_name};
+use crate::time::{Clock, SystemClock, Timestamp};
 
 use merge::{Found, Merge, ZoneFilters};
 use services::Services;
@@ -45,29 +47,8 @@ pub struct ReplayArgs {
 /// Runs the command.
 pub fn run(args: &ReplayArgs, json: bool) -> ExitCode {
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let done = replay(args, json, &mut out).and_then(|()| out.flush().map_err(lost));
-    match done {
-        // Who reads has seen enough: `banctl replay | head`.
-        Ok(()) | Err((_, None)) => ExitCode::SUCCESS,
-        Err((code, Some(message))) => {
-            eprintln!("banctl: {message}");
-            ExitCode::from(code)
-        }
-    }
-}
-
-/// An exit code and what to say; nothing: whoever read our output has gone.
-type Failure = (u8, Option<String>);
-
-fn fail(code: u8, error: impl std::fmt::Display) -> Failure {
-    (code, Some(error.to_string()))
-}
-
-fn lost(error: std::io::Error) -> Failure {
-    match error.kind() {
-        std::io::ErrorKind::BrokenPipe => (exit::OK, None),
-        _ => fail(exit::NO, error),
-    }
+    let done = replay(args, json, &mut out).and_then(|()| out.flush().map_err(|error| lost(&error)));
+    end(done.map(|()| exit::OK))
 }
 
 fn replay(args: &ReplayArgs, json: bool, out: &mut impl Write) -> Result<(), Failure> {
@@ -77,10 +58,7 @@ fn replay(args: &ReplayArgs, json: bool, out: &mut impl Write) -> Result<(), Fai
     }
     let config = loaded.config;
     let zone = match &args.timezone {
-        Some(name) => {
-            let wrong = || fail(exit::USAGE, format!("{name:?} is no time zone; example: Europe/Madrid"));
-            Some(zone_by_name(name).ok_or_else(wrong)?)
-        }
+        Some(name) => Some(zone(name)?),
         None => None,
     };
     let now = match args.now {
@@ -94,7 +72,7 @@ fn replay(args: &ReplayArgs, json: bool, out: &mut impl Write) -> Result<(), Fai
     while let Some(found) = logs.next(&engine.filters).map_err(|error| fail(exit::NO, error))? {
         engine.step(&found, &mut actions);
         for action in actions.drain(..) {
-            engine.write(&action, json, out).map_err(lost)?;
+            engine.write(&action, json, out).map_err(|error| lost(&error))?;
         }
     }
     Ok(())
@@ -179,7 +157,7 @@ impl Replay {
                 let context = Context {
                     timezone: zone,
                     year: None,
-                    trusted_proxies: trusted(&config.trusted_proxies),
+                    trusted_proxies: TrustedProxies::with_loopback(&config.trusted_proxies),
                     sessions_max: config.limits.sessions_max,
                 };
                 ZoneFilters { set: FilterSet::new(filters, context), jails }
@@ -258,21 +236,7 @@ fn load(config: &Config, jail: &JailConfig) -> Result<Filter, Failure> {
     let files = config.filters.find(&spec.name).map_err(|error| fail(exit::CONFIG, error))?;
     let files = files
         .ok_or_else(|| fail(exit::CONFIG, format!("{}: there is no filter {:?}", jail.file, spec.name)))?;
-    let own = !files.shipped || !files.overlays.is_empty();
-    let sources: Vec<_> = std::iter::once(files.base).chain(files.overlays).collect();
-    let filter = Filter::load(&spec, &sources).map_err(|error| fail(exit::CONFIG, error))?;
-    if own {
-        lint::admit(&filter, &sources).map_err(|error| fail(exit::CONFIG, error))?;
-    }
-    Ok(filter)
-}
-
-/// The proxies of the configuration, and loopback.
-pub(super) fn trusted(proxies: &[Net]) -> TrustedProxies {
-    let loopback = [std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()];
-    let loopback =
-        loopback.map(Host::new).map(|host| if host.is_ipv4() { Net::of(host, 8) } else { Net::host(host) });
-    TrustedProxies::new(proxies.iter().copied().chain(loopback).collect())
+    files.load(&spec).map_err(|error| fail(exit::CONFIG, error))
 }
 
 fn show(time: Timestamp) -> String {

@@ -7,6 +7,7 @@ use super::SHIPPED_DIR;
 use super::raw::{self, Places};
 use super::report::{ReportedError, SourceText};
 use super::value::Value;
+use crate::filter::{Filter, FilterSpec, lint, load};
 use crate::shipped;
 use crate::text::suggest;
 
@@ -24,6 +25,39 @@ pub struct FilterFiles {
     /// filters/NAME.d/*.toml by name: each key replaces the base's.
     pub overlays: Vec<SourceText>,
     pub shipped: bool,
+}
+
+impl FilterFiles {
+    /// The filter of this name in the binary.
+    pub fn built_in(name: &str) -> Option<FilterFiles> {
+        let text = shipped::text_of(shipped::FILTERS, name)?;
+        let base = SourceText::new(format!("built-in:filters/{name}.toml"), text);
+        Some(FilterFiles { name: name.to_owned(), base, overlays: Vec::new(), shipped: true })
+    }
+
+    /// All of them, base first.
+    pub fn sources(&self) -> Vec<SourceText> {
+        std::iter::once(&self.base).chain(&self.overlays).cloned().collect()
+    }
+
+    /// The modes of all of them, `normal` first.
+    pub fn modes(&self) -> Vec<String> {
+        load::modes_of(&self.sources())
+    }
+
+    /// Compiles the filter. One that the admin had a hand in must not let a client choose the address; a test of ours
+    /// looks into the shipped ones.
+    ///
+    /// # Errors
+    /// The first fault, with its place.
+    pub fn load(&self, spec: &FilterSpec) -> Result<Filter, ReportedError> {
+        let sources = self.sources();
+        let filter = Filter::load(spec, &sources)?;
+        if !self.shipped || !self.overlays.is_empty() {
+            lint::admit(&filter, &sources)?;
+        }
+        Ok(filter)
+    }
 }
 
 impl FilterLibrary {

@@ -424,8 +424,3 @@ async fn guard(
     drop(engine);
     Ok(())
 }
-
-/// The folder of a configuration file: `jails/` and `filters/` stand beside it.
-pub(crate) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}

@@ -16,7 +16,7 @@ use crate::fail2ban::jail::Jail;
 use crate::fail2ban::matcher::Program;
 use crate::fail2ban::note::{Kind, Note};
 use crate::filter::peer::TrustedProxies;
-use crate::filter::{Context, Filter, FilterSet, FilterSpec, FilterSpecError, lint};
+use crate::filter::{Context, Filter, FilterSet, FilterSpec, FilterSpecError};
 use crate::firewall::{JailRules, Plan};
 use crate::jail::{JailName, JailSettings};
 use crate::source::{LineDate, Position};
@@ -55,7 +55,7 @@ pub fn filter_key(jail: &JailConfig) -> String {
 pub fn load(setup: &Setup) -> Result<(Loaded, Filters), Fatal> {
     let mut loaded = setup.load()?;
     let mut filters = Filters::new();
-    let library = FilterLibrary::of_folder(super::folder_of(&setup.config));
+    let library = loaded.config.filters.clone();
     let reads = |jail: &&mut JailConfig| jail.enabled && jail.settings.recidive.is_none();
     for jail in loaded.config.jails.iter_mut().filter(reads) {
         let key = filter_key(jail);
@@ -88,19 +88,12 @@ fn load_filter(spec: &str, library: &FilterLibrary, zone: Tz) -> Result<LoadedFi
     let spec: FilterSpec = spec.parse().map_err(|why: FilterSpecError| named(why.to_string()))?;
     let files =
         library.find(&spec.name)?.ok_or_else(|| named(format!("there is no filter {:?}", spec.name)))?;
-    let own = !files.shipped || !files.overlays.is_empty();
-    let mut sources = vec![files.base];
-    sources.extend(files.overlays);
-    if dialect::is_meant(&sources[0]) {
+    let sources = files.sources();
+    if dialect::is_meant(&files.base) {
         let program = dialect::load(&spec, &sources, zone, SystemClock::new().now())?;
         return Ok(LoadedFilter { filter: Reading::Fail2ban(Arc::new(program)), sources });
     }
-    let filter = Filter::load(&spec, &sources)?;
-    // The shipped ones are looked into by a test of ours.
-    if own {
-        lint::admit(&filter, &sources)?;
-    }
-    Ok(LoadedFilter { filter: Reading::Native(Arc::new(filter)), sources })
+    Ok(LoadedFilter { filter: Reading::Native(Arc::new(files.load(&spec)?)), sources })
 }
 
 /// Compiles the filter of a jail of fail2ban; what its patterns were read as goes to `notes`. Jails that say the same
@@ -141,12 +134,10 @@ pub fn plan(config: &Config, allow: Vec<crate::addr::Net>) -> Plan {
 
 /// What reading a log takes beside its filters.
 pub fn context(timezone: chrono_tz::Tz, config: &Config) -> Context {
-    let loopback = ["127.0.0.0/8", "::1"].map(|net| net.parse().expect("a network"));
-    let proxies = config.trusted_proxies.iter().copied().chain(loopback).collect();
     Context {
         timezone,
         year: None,
-        trusted_proxies: TrustedProxies::new(proxies),
+        trusted_proxies: TrustedProxies::with_loopback(&config.trusted_proxies),
         sessions_max: config.limits.sessions_max,
     }
 }

@@ -157,10 +157,8 @@ impl fmt::Display for Finding {
 /// The filter does not load.
 pub fn sources(name: &str, sources: &[SourceText]) -> Result<Vec<Finding>, ReportedError> {
     let mut found: Vec<Finding> = Vec::new();
-    let mut modes = vec![load::NORMAL.to_owned()];
-    modes.extend(sources.iter().flat_map(|source| load::modes(source.text())));
+    let mut modes = load::modes_of(sources);
     modes.sort();
-    modes.dedup();
     for mode in modes {
         let mut spec = FilterSpec::normal(name);
         spec.options.push(("mode".to_owned(), mode));

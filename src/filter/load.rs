@@ -91,6 +91,16 @@ pub fn modes(text: &str) -> Vec<String> {
     toml::from_str::<Raw>(text).map(|raw| raw.mode.into_keys().collect()).unwrap_or_default()
 }
 
+/// The modes of all files of a filter, `normal` first.
+pub fn modes_of(sources: &[SourceText]) -> Vec<String> {
+    let mut modes: Vec<String> = sources.iter().flat_map(|source| modes(source.text())).collect();
+    modes.sort();
+    modes.dedup();
+    modes.retain(|mode| mode != NORMAL);
+    modes.insert(0, NORMAL.to_owned());
+    modes
+}
+
 struct Loader<'a> {
     spec: &'a FilterSpec,
     sources: &'a [SourceText],

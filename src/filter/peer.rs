@@ -26,6 +26,12 @@ impl TrustedProxies {
         TrustedProxies(nets.iter().map(|net| net.parse().expect("a network")).collect())
     }
 
+    /// `nets` and this host's own loopback.
+    pub fn with_loopback(nets: &[Net]) -> TrustedProxies {
+        let loopback = ["127.0.0.0/8", "::1"].map(|net| net.parse().expect("a network"));
+        TrustedProxies(nets.iter().copied().chain(loopback).collect())
+    }
+
     pub fn contains(&self, host: Host) -> bool {
         self.0.iter().any(|net| net.contains(host))
     }

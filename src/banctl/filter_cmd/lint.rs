@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::{Failure, LintArgs, config, files, lost, sources, spec, usage};
+use super::{LintArgs, config, files, spec, usage};
+use crate::banctl::failure::{Failure, lost};
 use crate::banctl::table::{Look, Tone};
 use crate::config::FilterLibrary;
 use crate::config::report::SourceText;
@@ -47,7 +48,7 @@ pub fn run(
             _ => {
                 let spec = spec(target)?;
                 let files = files(library, &spec.name)?;
-                found.extend(findings(&spec.name, &sources(&files))?);
+                found.extend(findings(&spec.name, &files.sources())?);
             }
         }
     }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use super::{Failure, TestArgs, config, files, lost, sources, spec, usage};
+use super::{TestArgs, config, files, spec};
+use crate::banctl::args::zone;
+use crate::banctl::failure::{Failure, lost};
 use crate::banctl::table::{Look, Tone};
 use crate::config::FilterLibrary;
 use crate::exit;
@@ -22,7 +24,7 @@ use crate::filter::{Context, Counts, Filter, FilterSet, FilterState, Kind, Outco
 use crate::limits::Limits;
 use crate::source::offline::OfflineLog;
 use crate::text::escape;
-use crate::time::{Clock, SystemClock, Timestamp, system_zone, zone_by_name};
+use crate::time::{Clock, SystemClock, Timestamp, system_zone};
 
 /// Patterns shown for a line that none fits.
 const MISSES_SHOWN: usize = 3;
@@ -45,8 +47,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
     let timezone = match &args.timezone {
-        Some(name) => zone_by_name(name)
-            .ok_or_else(|| usage(format!("{name:?} is no time zone; example: Europe/Madrid")))?,
+        Some(name) => zone(name)?,
         None => system_zone(),
     };
     let now = args.now.map_or_else(|| SystemClock::new().now(), Timestamp::from_secs_f64);
@@ -56,10 +57,10 @@ pub fn run(
     let spec = spec(&args.filter)?;
     let found = files(library, &spec.name)?;
     if dialect::is_meant(&found.base) {
-        let program = dialect::load(&spec, &sources(&found), timezone, now).map_err(config)?;
+        let program = dialect::load(&spec, &found.sources(), timezone, now).map_err(config)?;
         return in_dialect(args, program.rules(), timezone, now, out);
     }
-    let filter = Arc::new(Filter::load(&spec, &sources(&found)).map_err(config)?);
+    let filter = Arc::new(Filter::load(&spec, &found.sources()).map_err(config)?);
     let limits = Limits::default();
     let context = Context {
         timezone,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use super::{Failure, fail, split};
+use super::split;
+use crate::banctl::failure::{Failure, fail};
 use crate::exit;
 use crate::fail2ban::matcher::test::rules;
 use crate::fail2ban::matcher::{Program, Rules};

@@ -27,20 +27,20 @@ use self::progress::Progress;
 use self::report::Report;
 use self::sets::Sets;
 use self::unmatched::Unmatched;
-use super::replay;
+use super::args;
+use super::failure::{Failure, end, fail, lost};
 use super::table::Look;
 use crate::addr::Host;
-use crate::config::{Config, FilterLibrary, SourceText};
+use crate::config::{Config, FilterFiles, FilterLibrary};
 use crate::exit;
 use crate::fail2ban::dialect;
-use crate::filter::load::{NORMAL, modes};
 use crate::filter::peer::TrustedProxies;
-use crate::filter::{Attempt, Context, Filter, FilterSet, FilterSpec, Outcome, lint};
+use crate::filter::{Attempt, Context, Filter, FilterSet, FilterSpec, Outcome};
 use crate::limits::Limits;
 use crate::shipped;
 use crate::source::OfflineLog;
 use crate::text;
-use crate::time::{Clock, SystemClock, Timestamp, system_zone, zone_by_name};
+use crate::time::{Clock, SystemClock, Timestamp, system_zone};
 
 /// Finds every login attempt in logs, offline: a summary, or with --json one object for each attempt.
 ///
@@ -77,29 +77,7 @@ pub struct ScanArgs {
 
 /// Runs the command.
 pub fn run(args: &ScanArgs, json: bool) -> ExitCode {
-    match scan(args, json) {
-        Ok(code) => ExitCode::from(code),
-        // Who reads has seen enough: `banctl scan --json F | head`.
-        Err((_, None)) => ExitCode::SUCCESS,
-        Err((code, Some(message))) => {
-            eprintln!("banctl: {message}");
-            ExitCode::from(code)
-        }
-    }
-}
-
-/// An exit code and what to say; nothing: whoever read our output has gone.
-type Failure = (u8, Option<String>);
-
-fn fail(code: u8, error: impl std::fmt::Display) -> Failure {
-    (code, Some(error.to_string()))
-}
-
-fn lost(error: io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => (exit::OK, None),
-        _ => fail(exit::NO, text::io_reason(&error)),
-    }
+    end(scan(args, json))
 }
 
 /// What becomes of that which a scan finds.
@@ -134,7 +112,7 @@ fn scan(args: &ScanArgs, json: bool) -> Result<u8, Failure> {
             true => unmatched::json(&groups),
             false => unmatched::text(look, &groups, totals.lines),
         };
-        out.write_all(&shown).map_err(lost)?;
+        out.write_all(&shown).map_err(|error| lost(&error))?;
     } else if json {
         let mut lines = JsonLines::new(&mut out, scanner.set.names());
         totals = scanner.read(&logs, now, &mut lines, &mut progress)?;
@@ -143,9 +121,9 @@ fn scan(args: &ScanArgs, json: bool) -> Result<u8, Failure> {
         totals = scanner.read(&logs, now, &mut report, &mut progress)?;
         let shown =
             report.text(look, scanner.context.timezone, scanner.set.names(), &totals, progress.elapsed());
-        out.write_all(shown.as_bytes()).map_err(lost)?;
+        out.write_all(shown.as_bytes()).map_err(|error| lost(&error))?;
     }
-    out.flush().map_err(lost)?;
+    out.flush().map_err(|error| lost(&error))?;
     for (name, trouble, count) in scanner.set.overruns() {
         let (what, how) = crate::daemon::trouble_words(trouble, count);
         eprintln!("banctl: filter {name}: {what} {how}");
@@ -179,8 +157,8 @@ impl Totals {
 struct Scanner {
     set: Sets,
     context: Context,
-    specs: Vec<FilterSpec>,
-    library: Option<FilterLibrary>,
+    /// The native filters that were chosen.
+    plain: Vec<(FilterSpec, FilterFiles)>,
     limits: Limits,
 }
 
@@ -191,60 +169,45 @@ impl Scanner {
             None => None,
         };
         let zone = match &args.timezone {
-            Some(name) => zone_by_name(name).ok_or_else(|| {
-                fail(exit::USAGE, format!("{name:?} is no time zone; example: Europe/Madrid"))
-            })?,
+            Some(name) => args::zone(name)?,
             None => config.as_ref().map_or_else(system_zone, |config| config.timezone),
         };
         let limits = config.as_ref().map(|config| config.limits.clone()).unwrap_or_default();
         let trusted_proxies = match &config {
-            Some(config) => replay::trusted(&config.trusted_proxies),
+            Some(config) => TrustedProxies::with_loopback(&config.trusted_proxies),
             None => TrustedProxies::private(),
         };
-        let library = config.map(|config| config.filters);
+        let own_filters = config.map(|config| config.filters);
         let context =
             Context { timezone: zone, year: args.year, trusted_proxies, sessions_max: limits.sessions_max };
         if let Some(dir) = &args.fail2ban_dir {
             let programs = fail2ban::programs(dir, &args.filters, zone)?;
             let set = Sets::new(Vec::new(), programs, context.clone());
-            return Ok(Scanner { set, context, specs: Vec::new(), library, limits });
+            return Ok(Scanner { set, context, plain: Vec::new(), limits });
         }
-        let mut specs = specs(&args.filters, library.as_ref())?;
-        let mut programs = Vec::new();
-        let mut plain = Vec::new();
-        for spec in specs.drain(..) {
-            let (sources, _) = sources(&spec.name, library.as_ref())?;
-            match sources.first().is_some_and(dialect::is_meant) {
-                true => {
-                    let made = dialect::load(&spec, &sources, zone, SystemClock::new().now());
-                    programs.push((
-                        spec.name.clone(),
-                        Arc::new(made.map_err(|error| fail(exit::CONFIG, error))?),
-                    ));
-                }
-                false => plain.push(spec),
+        let (mut plain, mut filters, mut programs) = (Vec::new(), Vec::new(), Vec::new());
+        for spec in specs(&args.filters, own_filters.as_ref())? {
+            let files = files(&spec.name, own_filters.as_ref())?;
+            if dialect::is_meant(&files.base) {
+                let made = dialect::load(&spec, &files.sources(), zone, SystemClock::new().now());
+                programs
+                    .push((spec.name.clone(), Arc::new(made.map_err(|error| fail(exit::CONFIG, error))?)));
+            } else {
+                filters.push(load(&spec, &files)?);
+                plain.push((spec, files));
             }
         }
-        let filters = plain.iter().map(|spec| load(spec, library.as_ref())).collect::<Result<_, _>>()?;
         let set = Sets::new(filters, programs, context.clone());
-        Ok(Scanner { set, context, specs: plain, library, limits })
+        Ok(Scanner { set, context, plain, limits })
     }
 
     /// The chosen filters in all their modes: a line that another mode reads is nothing new.
     fn known(&self) -> Result<FilterSet, Failure> {
         let mut known = self.set.native().filters().to_vec();
-        for spec in &self.specs {
-            let (sources, _) = sources(&spec.name, self.library.as_ref())?;
-            let others = sources.iter().flat_map(|source| modes(source.text()));
-            let others: std::collections::BTreeSet<String> = others.collect();
-            for mode in others.into_iter().chain([NORMAL.to_owned()]) {
-                if mode != spec.mode() {
-                    let other = FilterSpec {
-                        options: vec![("mode".to_owned(), mode)],
-                        ..FilterSpec::normal(&spec.name)
-                    };
-                    known.push(load(&other, self.library.as_ref())?);
-                }
+        for (spec, files) in &self.plain {
+            for mode in files.modes().into_iter().filter(|mode| mode != spec.mode()) {
+                let options = vec![("mode".to_owned(), mode)];
+                known.push(load(&FilterSpec { options, ..FilterSpec::normal(&spec.name) }, files)?);
             }
         }
         Ok(FilterSet::new(known, self.context.clone()))
@@ -306,7 +269,7 @@ impl Scanner {
             self.span(block, now, totals);
             totals.bytes += block.len() as u64;
             totals.lines += counts.lines;
-            output.block(first_line, block).map_err(lost)?;
+            output.block(first_line, block).map_err(|error| lost(&error))?;
             first_line += counts.lines;
             progress.tick(log.progress().0);
         }
@@ -392,15 +355,11 @@ pub(super) fn split(names: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A filter's file and its overlays; whether any of it is the admin's own.
-fn sources(name: &str, library: Option<&FilterLibrary>) -> Result<(Vec<SourceText>, bool), Failure> {
+/// A filter's files: those of `--config`, or without it the built-in one.
+fn files(name: &str, library: Option<&FilterLibrary>) -> Result<FilterFiles, Failure> {
     let found = match library {
-        Some(library) => library.find(name).map_err(|error| fail(exit::CONFIG, error))?.map(|files| {
-            let own = !files.shipped || !files.overlays.is_empty();
-            (std::iter::once(files.base).chain(files.overlays).collect(), own)
-        }),
-        None => shipped::text_of(shipped::FILTERS, name)
-            .map(|text| (vec![SourceText::new(format!("built-in:filters/{name}.toml"), text)], false)),
+        Some(library) => library.find(name).map_err(|error| fail(exit::CONFIG, error))?,
+        None => FilterFiles::built_in(name),
     };
     found.ok_or_else(|| {
         let names = all(library);
@@ -412,16 +371,8 @@ fn sources(name: &str, library: Option<&FilterLibrary>) -> Result<(Vec<SourceTex
     })
 }
 
-fn load(spec: &FilterSpec, library: Option<&FilterLibrary>) -> Result<Arc<Filter>, Failure> {
-    let (sources, own) = sources(&spec.name, library)?;
-    let known =
-        spec.mode() == NORMAL || sources.iter().any(|s| modes(s.text()).iter().any(|m| m == spec.mode()));
+fn load(spec: &FilterSpec, files: &FilterFiles) -> Result<Arc<Filter>, Failure> {
+    let known = files.modes().iter().any(|mode| mode == spec.mode());
     let code = if known { exit::CONFIG } else { exit::USAGE };
-    let filter = Filter::load(spec, &sources).map_err(|error| fail(code, error))?;
-    // One of the admin's own that a client can fool is refused here as by the daemon; a test of ours looks into the
-    // shipped ones.
-    if own {
-        lint::admit(&filter, &sources).map_err(|error| fail(exit::CONFIG, error))?;
-    }
-    Ok(Arc::new(filter))
+    files.load(spec).map(Arc::new).map_err(|error| fail(code, error))
 }

@@ -55,22 +55,6 @@ pub fn rules(dir: &Path, spec: &str) -> Result<Rules, TestError> {
     Ok(Rules::from_options(&definition.combined(&[]).map_err(unreadable)?))
 }
 
-/// Runs the whole of `banctl filter test --fail2ban-dir`: see [`rules`] and [`run`].
-///
-/// # Errors
-/// Those of [`rules`] and [`run`].
-pub fn run_test(
-    dir: &Path,
-    spec: &str,
-    log: &mut dyn BufRead,
-    zone: Tz,
-    now: Timestamp,
-    journal: bool,
-    out: &mut dyn Write,
-) -> Result<Summary, TestError> {
-    run(&rules(dir, spec)?, log, zone, now, journal, out)
-}
-
 /// Feeds every line of `log` to one instance of the filter and writes what came of each to `out`.
 ///
 /// `now` stands still. Host names are reported as they stand. `journal`: the lines are journal entries, and
