@@ -184,21 +184,27 @@ const MINE: &str = "[Definition]\n\
     actionunban = echo unban <ip> >> LOGS/mine\n\
     actionstop = echo stop >> LOGS/mine\n[Init]\nname = default\n";
 
-#[test]
-fn fail2bans_actions_run_as_they_stand_and_its_firewall_actions_become_nftables() {
-    let test = "fail2bans_actions_run_as_they_stand_and_its_firewall_actions_become_nftables";
+/// A host with fail2ban's configuration beside it: [`JAIL_LOCAL`], [`MINE`] and Debian's files. `None`: not here.
+fn with_fail2bans(test: &str) -> Option<(Net, Portero, PathBuf)> {
     if !root(test) {
-        return;
+        return None;
     }
-    let Some(package) = crate::debian::fail2ban(test) else { return };
+    let package = crate::debian::fail2ban(test)?;
     let net = Net::new();
-    let mut portero = Portero::new(Some(&net.host), "table_owner = \"off\"\n");
+    let portero = Portero::new(Some(&net.host), "table_owner = \"off\"\n");
     let logs = portero.logs().display().to_string();
     let dir = portero.folder.path().join("fail2ban");
     let (jail, mine) = (JAIL_LOCAL.replace("LOGS", &logs), MINE.replace("LOGS", &logs));
     crate::debian::configuration(&package, &dir, &[("jail.local", &jail), ("action.d/mine.conf", &mine)]);
     portero.write_log("mail.log", "");
     portero.write_log("told.log", "");
+    Some((net, portero, dir))
+}
+
+#[test]
+fn fail2bans_actions_run_as_they_stand_and_its_firewall_actions_become_nftables() {
+    let test = "fail2bans_actions_run_as_they_stand_and_its_firewall_actions_become_nftables";
+    let Some((net, mut portero, dir)) = with_fail2bans(test) else { return };
     let dir = dir.display().to_string();
     portero.spawn(&["--fail2ban-dir", &dir]);
     portero.wait_ready();
@@ -262,24 +268,13 @@ run = ["record[to=LOGS/record]", "news"]"#;
 #[test]
 fn an_import_writes_actions_that_do_the_same() {
     let test = "an_import_writes_actions_that_do_the_same";
-    if !root(test) {
-        return;
-    }
-    let Some(package) = crate::debian::fail2ban(test) else { return };
-    let net = Net::new();
-    let mut portero = Portero::new(Some(&net.host), "table_owner = \"off\"\n");
-    let logs = portero.logs().display().to_string();
-    let dir = portero.folder.path().join("fail2ban");
-    let (jail, mine) = (JAIL_LOCAL.replace("LOGS", &logs), MINE.replace("LOGS", &logs));
-    crate::debian::configuration(&package, &dir, &[("jail.local", &jail), ("action.d/mine.conf", &mine)]);
+    let Some((net, mut portero, dir)) = with_fail2bans(test) else { return };
     let out = std::process::Command::new(env!("CARGO_BIN_EXE_banctl"))
         .args(["import", "--fail2ban-dir", dir.to_str().unwrap(), "--out"])
         .arg(portero.folder.path().join("etc"))
         .output()
         .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    portero.write_log("mail.log", "");
-    portero.write_log("told.log", "");
     portero.start();
     let _service = Service::start(&net, &[25]);
     portero.write_log("mail.log", &failures("203.0.113.7", "alice", 3));

@@ -4,20 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . packaging/lib.sh
-portero=${PORTERO:-$PWD/target/release/portero}
-banctl=${BANCTL:-$PWD/target/release/banctl}
-command -v python3 >/dev/null || { echo "skipped: no python3"; exit 0; }
-need_fail2ban
-work=$(mktemp -d)
-daemon=
-end() {
-  [ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
-  rm -rf "$work" "${unpacked:-$work}"
-}
-trap end EXIT
-export PYTHONPATH=$fail2ban/usr/lib/python3/dist-packages TZ=UTC
-python3 -c 'import fail2ban.client.fail2banregex' 2>/dev/null ||
-  { echo "skipped: this python3 cannot run fail2ban"; exit 0; }
+. packaging/beside-fail2ban.sh
 
 mkdir "$work/portero"
 cat >"$work/portero/portero.toml" <<EOF
@@ -36,35 +23,20 @@ maxretry = 3
 ipv6_prefix = 128
 bantime_increment = true
 EOF
-ask() { "$banctl" --socket "$work/portero.sock" "$@" >/dev/null 2>&1; }
-until_true() {
-  local tries=0
-  until "$@"; do
-    tries=$((tries + 1))
-    [ $tries -lt 300 ] || { cat "$work/out" "$work/fail2ban.log" >&2; fail "waited too long for: $*"; }
-    sleep 0.1
-  done
-}
-failed_logins() { # address, how many
-  for _ in $(seq "$2"); do
-    printf '%s mail postfix/smtpd[123]: warning: unknown[%s]: SASL LOGIN authentication failed: UGFzc3dvcmQ6\n' \
-      "$(date '+%b %e %H:%M:%S')" "$1"
-  done >>"$work/mail.log"
-}
 bans() { [ "$(grep -c '\] Ban ' "$work/fail2ban.log" 2>/dev/null || true)" = "$1" ]; }
 : >"$work/mail.log"
-"$portero" --config "$work/portero/portero.toml" >"$work/out" 2>&1 &
+"$portero" --config "$work/portero/portero.toml" >"$work/portero.out" 2>&1 &
 daemon=$!
-until_true ask ping
+wait_for "portero guards" ask ping
 failed_logins 203.0.113.7 3
 failed_logins 203.0.113.99 3
 failed_logins 2001:db8::7 3
-until_true bans 2
-ask unban 203.0.113.7 --jail postfix
+wait_for "2 bans are in the log" bans 2
+ask unban 203.0.113.7 --jail postfix >/dev/null
 failed_logins 203.0.113.7 3
-until_true bans 4 # the jail's, and recidive's
-ask ban 198.51.100.7 --for 1h
-until_true bans 5
+wait_for "4 bans are in the log" bans 4 # the jail's, and recidive's
+ask ban 198.51.100.7 --for 1h >/dev/null
+wait_for "5 bans are in the log" bans 5
 kill "$daemon" && wait "$daemon" || true
 daemon=
 

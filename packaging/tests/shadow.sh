@@ -4,67 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . packaging/lib.sh
-portero=${PORTERO:-$PWD/target/release/portero}
-banctl=${BANCTL:-$PWD/target/release/banctl}
-command -v python3 >/dev/null || { echo "skipped: no python3"; exit 0; }
-need_fail2ban
-work=$(mktemp -d)
-server= daemon=
-end() {
-  [ -z "$server" ] || kill "$server" 2>/dev/null || true
-  [ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
-  rm -rf "$work" "${unpacked:-$work}"
-}
-trap end EXIT
-export PYTHONPATH=$fail2ban/usr/lib/python3/dist-packages TZ=UTC
-python3 -c 'import fail2ban.server.database' 2>/dev/null || { echo "skipped: this python3 cannot run fail2ban"; exit 0; }
+. packaging/beside-fail2ban.sh
 
-wait_for() { # what, command...
-  local what=$1 tries=0
-  shift
-  until "$@" >/dev/null 2>&1; do
-    tries=$((tries + 1))
-    [ $tries -lt 600 ] || { cat "$work"/*.out "$work/fail2ban.log" >&2; ask shadow >&2; fail "waited too long until $what"; }
-    sleep 0.1
-  done
-}
-failed_logins() { # address, how many
-  for _ in $(seq "$2"); do
-    printf '%s mail postfix/smtpd[123]: warning: unknown[%s]: SASL LOGIN authentication failed: UGFzc3dvcmQ6\n' \
-      "$(date '+%b %e %H:%M:%S')" "$1"
-  done >>"$work/mail.log"
-}
-
-cp -r "$fail2ban/etc/fail2ban" "$work/etc"
-rm -f "$work"/etc/jail.d/*
-printf '[Definition]\nactionban = echo <ip> >>%s/acted\nactionunban =\n' "$work" >"$work/etc/action.d/note.conf"
-cat >"$work/etc/fail2ban.local" <<EOF
-[Definition]
-logtarget = $work/fail2ban.log
-socket = $work/fail2ban.sock
-pidfile = $work/fail2ban.pid
-dbfile = $work/fail2ban.sqlite3
-EOF
-cat >"$work/etc/jail.local" <<EOF
-[DEFAULT]
-backend = polling
-action = note
-findtime = 600
-maxretry = 3
-[postfix]
-enabled = true
-filter = postfix[mode=auth]
-logpath = $work/mail.log
-bantime = 900
-EOF
-failed_logins 203.0.113.1 1
-f2b() { python3 "$fail2ban/usr/bin/fail2ban-client" -c "$work/etc" "$@" 2>/dev/null; }
-python3 "$fail2ban/usr/bin/fail2ban-server" -f -c "$work/etc" start >"$work/server.out" 2>&1 &
-server=$!
-wait_for "fail2ban answers" f2b ping
+start_fail2ban "actionban = echo <ip> >>$work/acted"$'\nactionunban =' ""
 mkdir "$work/portero"
 printf 'state_dir = "%s/state"\nsocket = "%s/portero.sock"\n' "$work" "$work" >"$work/portero/portero.toml"
-ask() { "$banctl" --socket "$work/portero.sock" "$@"; }
 run() { "$portero" --config "$work/portero/portero.toml" --fail2ban-dir "$work/etc" "$@" >>"$work/portero.out" 2>&1 & daemon=$!; }
 run --shadow
 wait_for "portero is there" ask ping
@@ -83,9 +27,7 @@ done
 # Only fail2ban ran its action: each client once.
 [ "$(sort "$work/acted" | tr '\n' ' ')" = "198.51.100.9 203.0.113.7 203.0.113.8 " ] || { cat "$work/acted" >&2; fail "an action was run in shadow mode"; }
 kill "$daemon" && wait "$daemon" || true
-f2b stop >/dev/null
-wait "$server" || true
-server=
+stop_fail2ban
 
 # In earnest, with fail2ban's bans and nothing of the shadow's.
 run --firewall log-only --fail2ban-db "$work/fail2ban.sqlite3"
