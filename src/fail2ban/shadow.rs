@@ -47,8 +47,10 @@ pub struct Comparison {
     pub alone: Vec<usize>,
 }
 
-/// Compares the bans since `from`. Times may differ by `tolerance`.
+/// Compares the bans since the second in which `from` lies: log lines have no part of it, so that a ban made just after
+/// `from` bears the second's beginning. Times may differ by `tolerance`.
 pub fn compare(bans: &[ShadowBan], from: Timestamp, now: Timestamp, tolerance: Duration) -> Comparison {
+    let from = Timestamp::from_secs(from.secs());
     let mut near: HashMap<Net, Vec<usize>> = HashMap::new();
     let mut wide = Vec::new();
     for (index, ban) in bans.iter().enumerate() {
@@ -154,6 +156,19 @@ mod tests {
             ban(Side::Portero, "203.0.113.9", 3000, Some(6600)),
         ];
         assert_eq!(compared(&bans), Comparison { both: 1, covered: 2, undecided: 0, alone: vec![3] });
+    }
+
+    #[test]
+    fn a_ban_of_the_second_in_which_comparing_began_is_asked() {
+        let bans = [
+            ban(Side::Portero, "203.0.113.7", 2000, None),
+            ban(Side::Fail2ban, "203.0.113.7", 2000, None),
+            ban(Side::Portero, "203.0.113.8", 2000, None),
+            ban(Side::Portero, "203.0.113.9", 1999, None),
+        ];
+        let began = Timestamp::from_secs_f64(2000.443);
+        let compared = compare(&bans, began, Timestamp::from_secs(100_000), MINUTE);
+        assert_eq!(compared, Comparison { both: 1, alone: vec![2], ..Comparison::default() });
     }
 
     #[test]
