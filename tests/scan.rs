@@ -194,7 +194,7 @@ fn wrong_words_on_the_command_line_are_usage_errors_with_help() {
         (&["--filters", "sshd[mode=agressive]", "x"], "did you mean \"aggressive\"?"),
         (&["--filters", "sshd[mode", "x"], "names no filter"),
         (&["--filters", ",", "x"], "names none"),
-        (&["--timezone", "Europe/Madird", "x"], "is no time zone"),
+        (&["--timezone", "Europe/Madird", "x"], "no such time zone"),
         (&[], "no log given"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_banctl")).arg("scan").args(args).output().unwrap();

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::failure::{Failure, fail};
+use super::values::{seconds, span_secs};
 use crate::config::DEFAULT_PATH;
-use crate::exit;
-use crate::time::{Span, parse_span, zone_by_name};
 
 /// Asks and tells a running portero: who is shut out, why, and how to let them in again.
 #[derive(Debug, Parser)]
@@ -173,31 +171,6 @@ pub enum AllowCommand {
     },
     /// Everything that is never banned, and why
     List,
-}
-
-/// `30m` in seconds; must end.
-fn seconds(text: &str) -> Result<u64, String> {
-    match parse_span(text) {
-        Ok(Span::For(length)) if length.as_secs() > 0 => Ok(length.as_secs()),
-        Ok(_) => Err("must be longer than 0 and end; examples: 600, 30m, 1h 30m".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// `1h` in seconds; -1 for ever.
-fn span_secs(text: &str) -> Result<f64, String> {
-    match parse_span(text) {
-        Ok(Span::For(length)) if length.is_zero() => Err("must be longer than 0".to_owned()),
-        Ok(Span::For(length)) => Ok(length.as_secs_f64()),
-        Ok(Span::Forever) => Ok(-1.0),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// What `--timezone` names.
-pub(super) fn zone(name: &str) -> Result<chrono_tz::Tz, Failure> {
-    let wrong = || fail(exit::USAGE, format!("{name:?} is no time zone; example: Europe/Madrid"));
-    zone_by_name(name).ok_or_else(wrong)
 }
 
 #[cfg(test)]

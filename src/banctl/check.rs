@@ -60,11 +60,11 @@ pub fn report(
                 .iter()
                 .map(|problem| ProblemInfo {
                     jail: Some(problem.jail.clone()),
-                    ..ProblemInfo::of(&problem.error)
+                    ..ProblemInfo::from(&problem.error)
                 })
                 .collect();
         }
-        Err(fatal) => checked.problems = fatal.errors.iter().map(ProblemInfo::of).collect(),
+        Err(fatal) => checked.problems = fatal.errors.iter().map(ProblemInfo::from).collect(),
     }
     checked.ok = checked.problems.is_empty();
     if json {

@@ -7,10 +7,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 
 use super::failure::{Failure, end, fail, lost};
 use super::table::{Look, Table, Tone, cell};
+use super::values::timezone;
 use crate::config::report::{ReportedError, SourceText};
 use crate::config::{DEFAULT_PATH, FilterFiles, FilterLibrary};
 use crate::exit;
@@ -60,8 +62,8 @@ pub struct TestArgs {
     #[arg(long, value_name = "D")]
     pub fail2ban_dir: Option<PathBuf>,
     /// Zone of dates that carry none [default: the system's]
-    #[arg(long, value_name = "TZ")]
-    pub timezone: Option<String>,
+    #[arg(long, value_name = "TZ", value_parser = timezone)]
+    pub timezone: Option<Tz>,
     /// The current time, as seconds since 1970 [default: the clock's]
     #[arg(long, value_name = "EPOCH", allow_hyphen_values = true)]
     pub now: Option<f64>,

@@ -15,6 +15,7 @@ pub mod replay;
 pub mod scan;
 pub mod shadow;
 pub mod table;
+mod values;
 
 use std::ffi::OsString;
 use std::io::{BufWriter, ErrorKind, Write};

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use super::args::zone;
 use super::failure::{Failure, end, fail, lost};
+use super::values::timezone;
 use crate::addr::{Host, Net};
 use crate::config::{Config, JailConfig};
 use crate::exit;
@@ -34,8 +34,8 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "D", default_value = "/etc/portero")]
     pub config_dir: PathBuf,
     /// Zone of dates that carry none, instead of the configuration's.
-    #[arg(long, value_name = "TZ")]
-    pub timezone: Option<String>,
+    #[arg(long, value_name = "TZ", value_parser = timezone)]
+    pub timezone: Option<Tz>,
     /// What "now" is for dates without a year, in epoch seconds; by default when the newest log was written.
     #[arg(long, value_name = "EPOCH")]
     pub now: Option<f64>,
@@ -57,15 +57,11 @@ fn replay(args: &ReplayArgs, json: bool, out: &mut impl Write) -> Result<(), Fai
         eprintln!("banctl: {problem}");
     }
     let config = loaded.config;
-    let zone = match &args.timezone {
-        Some(name) => Some(zone(name)?),
-        None => None,
-    };
     let now = match args.now {
         Some(secs) => Timestamp::from_secs_f64(secs),
         None => newest(&args.log),
     };
-    let mut engine = Replay::new(&config, zone)?;
+    let mut engine = Replay::new(&config, args.timezone)?;
     let mut logs = Merge::open(&args.log, &engine.filters, now, &config.limits)
         .map_err(|error| fail(exit::NO, error))?;
     let mut actions = Vec::new();

@@ -23,6 +23,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use crate::addr::Net;
+use crate::control::protocol::ProblemInfo;
 use crate::control::server::SocketSettings;
 use crate::firewall::{JailRules, TableOwner};
 use crate::jail::{IgnoreEntry, JailSettings};
@@ -242,5 +243,20 @@ impl fmt::Display for Fatal {
 impl From<ReportedError> for Fatal {
     fn from(error: ReportedError) -> Fatal {
         Fatal { errors: vec![error] }
+    }
+}
+
+/// As `reload` and `check` tell it; of no jail.
+impl From<&ReportedError> for ProblemInfo {
+    fn from(error: &ReportedError) -> ProblemInfo {
+        let place = error.place.as_deref();
+        ProblemInfo {
+            jail: None,
+            file: Some(error.file.clone()),
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            message: error.message.clone(),
+            text: error.to_string(),
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{EvidenceLine, epoch};
+use super::epoch;
+use super::status::EvidenceLine;
 use crate::time::Timestamp;
 
 /// Who one would ban and the other not.

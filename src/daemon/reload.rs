@@ -149,7 +149,7 @@ pub fn settings(config: &Config) -> Vec<JailSettings> {
 
 /// A problem as `reload` and `check` show it.
 pub fn problem_info(problem: &Problem) -> ProblemInfo {
-    ProblemInfo { jail: Some(problem.jail.clone()), ..ProblemInfo::of(&problem.error) }
+    ProblemInfo { jail: Some(problem.jail.clone()), ..ProblemInfo::from(&problem.error) }
 }
 
 impl Engine {
@@ -170,7 +170,7 @@ impl Engine {
                     removed: Vec::new(),
                     changed: Vec::new(),
                     unchanged: self.config.enabled().map(|jail| jail.settings.name.to_string()).collect(),
-                    problems: fatal.errors.iter().map(ProblemInfo::of).collect(),
+                    problems: fatal.errors.iter().map(ProblemInfo::from).collect(),
                 }
             }
         };

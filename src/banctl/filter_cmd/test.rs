@@ -9,7 +9,6 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 
 use super::{TestArgs, config, files, spec};
-use crate::banctl::args::zone;
 use crate::banctl::failure::{Failure, lost};
 use crate::banctl::table::{Look, Tone};
 use crate::config::FilterLibrary;
@@ -46,10 +45,7 @@ pub fn run(
     look: Look,
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    let timezone = match &args.timezone {
-        Some(name) => zone(name)?,
-        None => system_zone(),
-    };
+    let timezone = args.timezone.unwrap_or_else(system_zone);
     let now = args.now.map_or_else(|| SystemClock::new().now(), Timestamp::from_secs_f64);
     if let Some(dir) = &args.fail2ban_dir {
         return fail2ban(args, dir, timezone, now, out);

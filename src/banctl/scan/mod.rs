@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use smallvec::SmallVec;
 
 use self::json::JsonLines;
@@ -27,9 +28,9 @@ use self::progress::Progress;
 use self::report::Report;
 use self::sets::Sets;
 use self::unmatched::Unmatched;
-use super::args;
 use super::failure::{Failure, end, fail, lost};
 use super::table::Look;
+use super::values::timezone;
 use crate::addr::Host;
 use crate::config::{Config, FilterFiles, FilterLibrary};
 use crate::exit;
@@ -59,8 +60,8 @@ pub struct ScanArgs {
     #[arg(long, value_name = "D", conflicts_with_all = ["unmatched", "year"])]
     pub fail2ban_dir: Option<PathBuf>,
     /// Zone of dates that carry none [default: the configuration's, else the system's]
-    #[arg(long, value_name = "TZ")]
-    pub timezone: Option<String>,
+    #[arg(long, value_name = "TZ", value_parser = timezone)]
+    pub timezone: Option<Tz>,
     /// Year of dates that carry none [default: this year, or last year where that would be in the future]
     #[arg(long, value_name = "Y")]
     pub year: Option<i32>,
@@ -168,10 +169,8 @@ impl Scanner {
             Some(path) => Some(Config::load(path).map_err(|fatal| fail(exit::CONFIG, fatal))?.config),
             None => None,
         };
-        let zone = match &args.timezone {
-            Some(name) => args::zone(name)?,
-            None => config.as_ref().map_or_else(system_zone, |config| config.timezone),
-        };
+        let configured = || config.as_ref().map_or_else(system_zone, |config| config.timezone);
+        let zone = args.timezone.unwrap_or_else(configured);
         let limits = config.as_ref().map(|config| config.limits.clone()).unwrap_or_default();
         let trusted_proxies = match &config {
             Some(config) => TrustedProxies::with_loopback(&config.trusted_proxies),
