@@ -196,6 +196,55 @@ fn a_zimbra_admins_jails_run_unchanged() {
     assert!(!set.portero.banned("198.51.100.25"), "the proxy is not the peer");
     let bans = set.portero.json_lines(&["bans", "--jail", "zimbra-audit"]);
     assert_eq!(bans[0]["until"], serde_json::Value::Null, "{bans:?}");
+    // The recipes do not say where the account stands in the line.
+    let why = set.portero.json(&["why", "alice@example.org"]);
+    assert_eq!(why["bans"][0]["target"], "203.0.113.7", "{why}");
+}
+
+/// The helpdesk's questions, on patterns that name no account and know no good logins.
+#[test]
+fn accounts_and_good_logins_are_known_where_fail2bans_filters_name_none() {
+    let files = [
+        ("jail.d/etch.conf", ETCH),
+        ("filter.d/sasl.local", SASL),
+        ("jail.local", "[sasl]\nenabled = true\n"),
+    ];
+    let test = "accounts_and_good_logins_are_known_where_fail2bans_filters_name_none";
+    let Some(mut set) = Set::new(test, &files) else { return };
+    set.portero.write_log("mail.log", "");
+    set.start();
+    let now = syslog_now();
+    let client =
+        |from: &str| format!("{now} mail postfix/smtpd[813]: 4Zx1Q2: client=office.example.org[{from}]");
+    let failed = |from: &str, user: &str| {
+        format!(
+            "{now} mail postfix/smtpd[813]: warning: unknown[{from}]: SASL LOGIN authentication failed: \
+             bad password, sasl_username={user}\n"
+        )
+    };
+    let good = client("203.0.113.7") + ", sasl_method=LOGIN, sasl_username=alice@example.org\n";
+    let mut log = good;
+    // An office, with one good login and two stale passwords; and who tries one account after the other.
+    for user in ["alice@example.org", "bob@example.org", "alice@example.org"] {
+        log += &failed("203.0.113.7", user);
+    }
+    for user in ["carol@example.org", "dora@example.org", "alice@example.org"] {
+        log += &failed("203.0.113.8", user);
+    }
+    set.portero.write_log("mail.log", &log);
+    set.portero.wait_banned("203.0.113.7");
+    set.portero.wait_banned("203.0.113.8");
+
+    let why = set.portero.json(&["why", "203.0.113.7"]);
+    let accounts = why["accounts"].to_string();
+    assert!(accounts.contains("alice@example.org") && accounts.contains("bob@example.org"), "{why}");
+    let unban = set.portero.json(&["unban", "alice@example.org", "--grace", "30m"]);
+    assert_eq!(unban["lifted"][0]["target"], "203.0.113.7", "{unban}");
+    assert_eq!(unban["kept"][0]["target"], "203.0.113.8", "{unban}");
+    // Her phone goes on with the old password while she changes it elsewhere.
+    set.portero.write_log("mail.log", &failed("203.0.113.7", "alice@example.org").repeat(4));
+    set.portero.wait_read();
+    assert!(!set.portero.banned("203.0.113.7"));
 }
 
 /// A pattern that backtracks without end, as some stock ones do on the right line.

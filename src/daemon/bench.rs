@@ -1,9 +1,11 @@
 //! Filters of one kind that read one log in one pass, with the jails behind them; and what they remember of that log.
+//! Beside those of fail2ban stands a [`Witness`], whose good logins go to the first of the jails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::reload::Reading;
+use super::witness::{self, Witness};
 use crate::fail2ban::encoding::Encoding;
 use crate::fail2ban::matcher::{BACKTRACK_STEPS_MAX, Program};
 use crate::fail2ban::set as imported;
@@ -15,19 +17,19 @@ use crate::time::Timestamp;
 /// A set of filters, and the jails behind each.
 pub struct Bench {
     set: Set,
-    /// By the filter's index in `set`.
+    /// By the filter's index in `set`; behind them the one that is told of a witness's good logins.
     pub jails: Vec<Vec<JailId>>,
 }
 
 enum Set {
     Native(Box<FilterSet>),
-    Fail2ban(Box<imported::FilterSet>),
+    Fail2ban(Box<imported::FilterSet>, Box<Witness>),
 }
 
 /// What a [`Bench`] remembers of one log.
 pub enum State {
     Native(FilterState),
-    Fail2ban(imported::State),
+    Fail2ban(imported::State, witness::Memory),
 }
 
 /// One jail's wish to be on a bench.
@@ -71,13 +73,17 @@ pub fn benches(seats: &[Seat<'_>]) -> Vec<Arc<Bench>> {
             }
         }
     }
+    let read: Vec<String> =
+        native.values().flat_map(|draft| &draft.filters).map(|filter| filter.name.clone()).collect();
+    let read: Vec<&str> = read.iter().map(String::as_str).collect();
     let native = native.into_values().map(|Draft { context, filters, jails }| Bench {
         set: Set::Native(Box::new(FilterSet::new(filters, context))),
         jails,
     });
-    let imported = imported.into_iter().map(|(encoding, Draft { filters, jails, .. })| Bench {
-        set: Set::Fail2ban(Box::new(imported::FilterSet::new(filters, encoding))),
-        jails,
+    let imported = imported.into_iter().map(|(encoding, Draft { context, filters, mut jails })| {
+        jails.push(vec![jails[0][0]]);
+        let set = Box::new(imported::FilterSet::new(filters, encoding));
+        Bench { set: Set::Fail2ban(set, Box::new(Witness::new(context, &read))), jails }
     });
     native.chain(imported).map(Arc::new).collect()
 }
@@ -87,23 +93,29 @@ impl Bench {
     pub fn begin(&self) -> State {
         match &self.set {
             Set::Native(_) => State::Native(FilterState::default()),
-            Set::Fail2ban(set) => State::Fail2ban(set.begin()),
+            Set::Fail2ban(set, _) => State::Fail2ban(set.begin(), witness::Memory::default()),
         }
     }
 
     /// Reads a block and hands every attempt to `sink`; see [`FilterSet::scan`].
     pub fn scan(&self, state: &mut State, now: Timestamp, block: &[u8], sink: &mut dyn FnMut(Attempt<'_>)) {
         match (&self.set, state) {
-            (Set::Native(set), State::Native(state)) => set.scan(state, now, block, sink),
-            (Set::Fail2ban(set), State::Fail2ban(state)) => set.scan(state, now, block, sink),
+            (Set::Native(set), State::Native(state)) => {
+                set.scan(state, now, block, sink);
+            }
+            (Set::Fail2ban(set, witness), State::Fail2ban(state, memory)) => {
+                let filter = self.jails.len() - 1;
+                let accounts = witness.scan(memory, now, block, &mut |good| sink(Attempt { filter, ..good }));
+                set.scan(state, now, block, &mut |attempt| sink(accounts.lend(attempt)));
+            }
             _ => unreachable!("a state is made by its own bench"),
-        };
+        }
     }
 
     /// What went wrong in filters of fail2ban so far, how often, and in whose.
     pub fn troubles(&self) -> impl Iterator<Item = (&[JailId], Trouble, u64)> {
         let tallies = match &self.set {
-            Set::Fail2ban(set) => set.tallies(),
+            Set::Fail2ban(set, _) => set.tallies(),
             Set::Native(_) => imported::Tallies::new(),
         };
         let told = tallies.into_iter();
@@ -143,7 +155,9 @@ pub fn store(benches: &mut [(Arc<Bench>, State)]) -> Option<Vec<u8>> {
     let mut others: Vec<Vec<u8>> = Vec::new();
     for (bench, state) in benches {
         match (&bench.set, state) {
-            (Set::Fail2ban(set), State::Fail2ban(state)) => others.push(set.store(state).unwrap_or_default()),
+            (Set::Fail2ban(set, _), State::Fail2ban(state, _)) => {
+                others.push(set.store(state).unwrap_or_default())
+            }
             (_, State::Native(state)) => native.push(state),
             _ => {}
         }
@@ -165,7 +179,7 @@ pub fn restore(benches: &mut [(Arc<Bench>, State)], bytes: &[u8]) {
     let (mut native, mut others) = (native.into_iter(), others.into_iter());
     for (bench, state) in benches {
         match (&bench.set, state) {
-            (Set::Fail2ban(set), State::Fail2ban(state)) => {
+            (Set::Fail2ban(set, _), State::Fail2ban(state, _)) => {
                 if let Some(stored) = others.next() {
                     set.restore(state, &stored);
                 }

@@ -23,6 +23,7 @@ mod requests;
 mod shadow;
 mod surroundings;
 mod takeover;
+mod witness;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
