@@ -196,6 +196,10 @@ fn a_zimbra_admins_jails_run_unchanged() {
     assert!(!set.portero.banned("198.51.100.25"), "the proxy is not the peer");
     let bans = set.portero.json_lines(&["bans", "--jail", "zimbra-audit"]);
     assert_eq!(bans[0]["until"], serde_json::Value::Null, "{bans:?}");
+    // It runs as its admin wrote it, and he is told what a client can do to it.
+    let warning = set.jail("zimbra-audit")["warning"].to_string();
+    assert!(warning.contains("4 patterns can be fooled") && warning.contains("198.51.100.66"), "{warning}");
+    assert!(set.portero.daemon_log().contains("can be fooled"));
     // The recipes do not say where the account stands in the line.
     let why = set.portero.json(&["why", "alice@example.org"]);
     assert_eq!(why["bans"][0]["target"], "203.0.113.7", "{why}");

@@ -66,6 +66,10 @@ pub fn overview(look: Look, all: &Overview) -> String {
         let _ =
             write!(out, "\n{}\n{}", look.paint(Tone::Bad, &format!("{}:", safe(jail))), indented(problem));
     }
+    for (jail, warning) in all.jails.iter().filter_map(|jail| Some((&jail.name, jail.warning.as_ref()?))) {
+        let _ =
+            write!(out, "\n{}", look.paint(Tone::Warn, &format!("jail {}: {}", safe(jail), lines(warning))));
+    }
     for problem in &all.problems {
         let _ = write!(out, "\n{}", look.paint(Tone::Bad, &lines(problem)));
     }
@@ -202,6 +206,9 @@ pub fn jail(look: Look, jail: &JailReport) -> String {
     }
     if let Some(problem) = &info.problem {
         out.push_str(&look.paint(Tone::Bad, &indented(problem)));
+    }
+    if let Some(warning) = &info.warning {
+        out.push_str(&look.paint(Tone::Warn, &indented(warning)));
     }
     if !jail.bans.is_empty() {
         out.push('\n');

@@ -149,6 +149,9 @@ pub struct JailInfo {
     pub banned_total: u64,
     pub logs: Vec<LogStatus>,
     pub problem: Option<String>,
+    /// It guards, and a person should know this: how a client fools its filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// `status JAIL`.

@@ -15,6 +15,7 @@ use crate::fail2ban::dialect;
 use crate::fail2ban::jail::Jail;
 use crate::fail2ban::matcher::Program;
 use crate::fail2ban::note::{Kind, Note};
+use crate::fail2ban::weakness;
 use crate::filter::peer::TrustedProxies;
 use crate::filter::{Context, Filter, FilterSet, FilterSpec, FilterSpecError};
 use crate::firewall::{JailRules, Plan};
@@ -30,6 +31,15 @@ pub type Filters = BTreeMap<String, LoadedFilter>;
 pub struct LoadedFilter {
     pub filter: Reading,
     sources: Vec<SourceText>,
+    /// What is to be known of one of fail2ban's: how a client fools it.
+    pub warning: Option<String>,
+}
+
+impl LoadedFilter {
+    fn of_fail2ban(program: Arc<Program>, sources: Vec<SourceText>) -> LoadedFilter {
+        let warning = weakness::warning(program.rules());
+        LoadedFilter { filter: Reading::Fail2ban(program), sources, warning }
+    }
 }
 
 /// What reads lines for a jail.
@@ -91,9 +101,10 @@ fn load_filter(spec: &str, library: &FilterLibrary, zone: Tz) -> Result<LoadedFi
     let sources = files.sources();
     if dialect::is_meant(&files.base) {
         let program = dialect::load(&spec, &sources, zone, SystemClock::new().now())?;
-        return Ok(LoadedFilter { filter: Reading::Fail2ban(Arc::new(program)), sources });
+        return Ok(LoadedFilter::of_fail2ban(Arc::new(program), sources));
     }
-    Ok(LoadedFilter { filter: Reading::Native(Arc::new(files.load(&spec)?)), sources })
+    let filter = Reading::Native(Arc::new(files.load(&spec)?));
+    Ok(LoadedFilter { filter, sources, warning: None })
 }
 
 /// Compiles the filter of a jail of fail2ban; what its patterns were read as goes to `notes`. Jails that say the same
@@ -105,22 +116,28 @@ fn load_imported(
     notes: &mut Vec<Note>,
 ) -> Result<LoadedFilter, ReportedError> {
     let rules = jail.rules();
-    let same = known.values().find_map(|loaded| match &loaded.filter {
-        Reading::Fail2ban(program) if *program.rules() == rules => Some(program.clone()),
-        _ => None,
+    let same = known.values().find(|loaded| match &loaded.filter {
+        Reading::Fail2ban(program) => *program.rules() == rules,
+        Reading::Native(_) => false,
     });
-    let program = match same {
-        Some(program) => program,
+    let loaded = match same {
+        Some(loaded) => loaded.clone(),
         None => {
             let made = Program::new(&rules, zone, SystemClock::new().now());
-            Arc::new(made.map_err(|error| jail.error(error.option(), error.to_string()))?)
+            let program = made.map_err(|error| jail.error(error.option(), error.to_string()))?;
+            LoadedFilter::of_fail2ban(Arc::new(program), Vec::new())
         }
     };
+    let Reading::Fail2ban(program) = &loaded.filter else { unreachable!("it was made or found as such") };
     for (part, said) in program.notes() {
         let error = jail.error(part.option(), format!("{part}: {said}"));
         notes.push(Note { kind: Kind::Approximation, jail: Some(jail.name.clone()), error });
     }
-    Ok(LoadedFilter { filter: Reading::Fail2ban(program), sources: Vec::new() })
+    if let Some(warning) = &loaded.warning {
+        let error = jail.error("failregex", warning);
+        notes.push(Note { kind: Kind::Hint, jail: Some(jail.name.clone()), error });
+    }
+    Ok(loaded)
 }
 
 /// What the firewall is to enforce: every jail, and bans by hand.

@@ -4,7 +4,6 @@
 //! ```text
 //! files --Config--> interpolate --text--> tags --text--> jail --Import--> banctl import, config (to run it)
 //! ```
-//! [`matcher`] runs such a jail's filter, [`set`] all filters of one log in one pass.
 //! [`matcher`] runs the filters of such a jail, [`set`] all those of one log at once.
 
 pub mod client;
@@ -33,6 +32,7 @@ pub mod set;
 pub mod shadow;
 pub mod tags;
 pub mod time;
+pub mod weakness;
 
 /// A text grown by references beyond this is refused. Bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;

@@ -8,6 +8,7 @@ use crate::control::protocol::{
     JailState, Overview, PAGE_BANS_MAX, Pong, Response, TargetKind, TargetStatus, WindowInfo,
 };
 use crate::daemon::engine::Engine;
+use crate::daemon::reload::filter_key;
 use crate::firewall::Verdict;
 use crate::jail::{Ban, GraceTarget, JailId, JailName, Never, Refusal};
 use crate::source::{LogState, LogStatus};
@@ -91,6 +92,9 @@ impl Engine {
             banned_total: counts.banned_total,
             logs,
             problem: problem.map(|problem| problem.to_string()).or(waits),
+            warning: config
+                .and_then(|jail| self.filters.get(&filter_key(jail)))
+                .and_then(|loaded| loaded.warning.clone()),
         }
     }
 
