@@ -26,7 +26,7 @@ struct Checked {
 /// # Errors
 /// Nobody reads `out` any more.
 pub fn run(program: &str, setup: &Setup, json: bool, out: &mut dyn Write) -> std::io::Result<u8> {
-    let loaded = crate::daemon::reload::load(setup).and_then(|(loaded, _)| loaded.require_jails());
+    let loaded = crate::daemon::load::load(setup).and_then(|(loaded, _)| loaded.require_jails());
     report(program, loaded, &setup.name(), json, out)
 }
 
@@ -55,14 +55,7 @@ pub fn report(
             }
             checked.notes = loaded.notes.iter().map(Note::line).collect();
             checked.jails = loaded.config.enabled().map(|jail| jail.settings.name.to_string()).collect();
-            checked.problems = loaded
-                .problems
-                .iter()
-                .map(|problem| ProblemInfo {
-                    jail: Some(problem.jail.clone()),
-                    ..ProblemInfo::from(&problem.error)
-                })
-                .collect();
+            checked.problems = loaded.problems.iter().map(ProblemInfo::from).collect();
         }
         Err(fatal) => checked.problems = fatal.errors.iter().map(ProblemInfo::from).collect(),
     }

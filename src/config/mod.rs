@@ -260,3 +260,10 @@ impl From<&ReportedError> for ProblemInfo {
         }
     }
 }
+
+/// As `reload` and `check` tell it.
+impl From<&Problem> for ProblemInfo {
+    fn from(problem: &Problem) -> ProblemInfo {
+        ProblemInfo { jail: Some(problem.jail.clone()), ..ProblemInfo::from(&problem.error) }
+    }
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::reload::Reading;
+use super::load::Reading;
 use super::witness::{self, Witness};
 use crate::fail2ban::encoding::Encoding;
 use crate::fail2ban::matcher::{BACKTRACK_STEPS_MAX, Program};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::bench::{self, Bench, Seat, State};
-use super::reload::{self, Filters, Reading};
+use super::load::{self, Filters, Reading};
 use crate::config::Config;
 use crate::filter::Context;
 
@@ -54,8 +54,8 @@ impl Desks {
             Some(Reader {
                 patterns: jail.logpath.clone(),
                 jail: jails.id(jail.settings.name.as_str())?,
-                filter: filters.get(&reload::filter_key(jail))?.filter.clone(),
-                context: reload::context(jail.timezone, config),
+                filter: filters.get(&load::filter_key(jail))?.filter.clone(),
+                context: load::context(jail.timezone, config),
             })
         };
         self.readers = config.enabled().filter_map(reader).collect();

@@ -15,6 +15,7 @@ mod desk;
 pub mod enforcer;
 mod engine;
 mod fail2ban_log;
+pub mod load;
 mod lookups;
 mod names;
 pub mod recorder;
@@ -39,9 +40,9 @@ use self::desk::Desks;
 use self::enforcer::Enforcer;
 use self::engine::{Engine, Inbox, Stop};
 use self::fail2ban_log::Fail2banLog;
+use self::load::Filters;
 use self::lookups::Lookups;
 use self::recorder::Recorder;
-use self::reload::Filters;
 use self::shadow::Shadow;
 use crate::addr::Net;
 use crate::config::{Config, Loaded, Problem, Setup};
@@ -108,7 +109,7 @@ impl tracing_subscriber::fmt::time::FormatTime for LogTime {
 
 fn start(cli: &Cli) -> Result<(), Failed> {
     let setup = cli.setup();
-    let (loaded, filters) = reload::load(&setup).map_err(|fatal| Failed(fatal.to_string(), CONFIG))?;
+    let (loaded, filters) = load::load(&setup).map_err(|fatal| Failed(fatal.to_string(), CONFIG))?;
     let Loaded { mut config, problems, notes } = loaded;
     cli.apply(&mut config);
     for note in &notes {

@@ -8,7 +8,7 @@ use crate::control::protocol::{
     JailState, Overview, PAGE_BANS_MAX, Pong, Response, TargetKind, TargetStatus, WindowInfo,
 };
 use crate::daemon::engine::Engine;
-use crate::daemon::reload::filter_key;
+use crate::daemon::load::filter_key;
 use crate::firewall::Verdict;
 use crate::jail::{Ban, GraceTarget, JailId, JailName, Never, Refusal};
 use crate::source::{LogState, LogStatus};

@@ -9,7 +9,7 @@ use crate::control::protocol::{
 };
 use crate::control::server::Peer;
 use crate::daemon::engine::Engine;
-use crate::daemon::reload::{Reading, filter_key};
+use crate::daemon::load::{Reading, filter_key};
 use crate::fail2ban::jail::{Jail as Imported, Time};
 use crate::filter::Kind;
 use crate::jail::{IgnoreEntry, Increment, JailId, JailSettings, MAXRETRY_MAX};
