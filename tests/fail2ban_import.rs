@@ -1,4 +1,4 @@
-//! `banctl import --out` and `banctl scan --fail2ban-dir`: what is written runs, and does what fail2ban's files said.
+//! `banctl import --out`, `scan` and `replay --fail2ban-dir`: what is written runs, and does what fail2ban's files said.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -192,4 +192,26 @@ fn scan_looks_with_the_filters_of_the_jails() {
     assert!(one.len() == 3 && one.iter().all(|found| found["ip"] == "203.0.113.7"), "{one:?}");
     let (code, _, errors) = banctl(&["scan", "--fail2ban-dir", &end(&dir), "--filters", "nosuch", &log]);
     assert!(code == 78 && errors.contains("there is no filter.d/nosuch.conf"), "{errors}");
+}
+
+/// Before anything is switched over: who would have been banned, by fail2ban's configuration as it stands.
+#[test]
+fn replay_tells_whom_the_jails_would_have_banned() {
+    let Some((portero, dir)) = set_up("replay_tells_whom_the_jails_would_have_banned") else { return };
+    write_logs(&portero);
+    let logs = portero.logs();
+    let (mail, gate) = (end(&logs.join("mail.log")), end(&logs.join("gate.log")));
+    let none = end(&portero.config_file());
+    let args = ["replay", "--json", "--timezone", "UTC", "--config-dir", &none, "--fail2ban-dir", &end(&dir)];
+    let (code, out, errors) = banctl(&[&args[..], &["--log", &mail, &gate]].concat());
+    assert_eq!(code, 0, "{errors}");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let events = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut bans: Vec<_> = events.map(|event| (text(&event["jail"]), text(&event["target"]))).collect();
+    bans.sort();
+    // Log time decides: that one failed two hours before the others.
+    let mut all = expected();
+    all.push(("dovecot".to_owned(), "203.0.113.98".to_owned()));
+    all.sort();
+    assert_eq!(bans, all);
 }

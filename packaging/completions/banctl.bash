@@ -479,13 +479,17 @@ _banctl() {
             return 0
             ;;
         banctl__subcmd__replay)
-            opts="-h --config-dir --timezone --now --log --socket --json --help"
+            opts="-h --config-dir --fail2ban-dir --timezone --now --log --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fail2ban-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

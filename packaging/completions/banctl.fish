@@ -113,6 +113,7 @@ complete -c banctl -n "__fish_banctl_using_subcommand scan" -l unmatched -d 'Sho
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -l json -d 'JSON instead of text: one object, or one object a line for lists'
 complete -c banctl -n "__fish_banctl_using_subcommand scan" -s h -l help -d 'Print help'
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -l config-dir -d 'A configuration like /etc/portero. Where it enables no jail, all that are known run' -r -F
+complete -c banctl -n "__fish_banctl_using_subcommand replay" -l fail2ban-dir -d 'The jails of the fail2ban configuration in D, beside those of --config-dir that are on' -r -F
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -l timezone -d 'Zone of dates that carry none, instead of the configuration\'s' -r
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -l now -d 'What "now" is for dates without a year, in epoch seconds; by default when the newest log was written' -r
 complete -c banctl -n "__fish_banctl_using_subcommand replay" -l log -d 'A log to read; may be given more than once. The lines of all are merged by their time' -r -F

@@ -7,7 +7,7 @@ mod merge;
 mod services;
 
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,23 +16,30 @@ use chrono_tz::Tz;
 use super::failure::{Failure, end, fail, lost};
 use super::values::timezone;
 use crate::addr::{Host, Net};
-use crate::config::{Config, JailConfig};
+use crate::config::{Config, DEFAULT_PATH, JailConfig, Setup};
+use crate::daemon::bench::{Bench, Seat, benches};
+use crate::daemon::load::{self, Filters};
 use crate::exit;
-use crate::filter::peer::TrustedProxies;
-use crate::filter::{Context, Filter, FilterSet, FilterSpec};
+use crate::filter::Context;
 use crate::jail::ignore::{Never, read_list};
-use crate::jail::{Action, Ban, JailId, JailSettings, Jails};
+use crate::jail::{Action, Ban, JailSettings, Jails};
 use crate::time::{Clock, SystemClock, Timestamp};
 
-use merge::{Found, Merge, ZoneFilters};
+use merge::{Found, Merge};
 use services::Services;
+
+/// Where the configuration lies.
+const DEFAULT_DIR: &str = "/etc/portero";
 
 /// Runs the engine over old logs in their own time and prints its bans.
 #[derive(Debug, clap::Args)]
 pub struct ReplayArgs {
     /// A configuration like /etc/portero. Where it enables no jail, all that are known run.
-    #[arg(long, value_name = "D", default_value = "/etc/portero")]
+    #[arg(long, value_name = "D", default_value = DEFAULT_DIR)]
     pub config_dir: PathBuf,
+    /// The jails of the fail2ban configuration in D, beside those of --config-dir that are on.
+    #[arg(long, value_name = "D")]
+    pub fail2ban_dir: Option<PathBuf>,
     /// Zone of dates that carry none, instead of the configuration's.
     #[arg(long, value_name = "TZ", value_parser = timezone)]
     pub timezone: Option<Tz>,
@@ -52,20 +59,29 @@ pub fn run(args: &ReplayArgs, json: bool) -> ExitCode {
 }
 
 fn replay(args: &ReplayArgs, json: bool, out: &mut impl Write) -> Result<(), Failure> {
-    let loaded = Config::load(&args.config_dir).map_err(|fatal| fail(exit::CONFIG, fatal))?;
+    // Beside fail2ban's jails no portero.toml need be there.
+    let alone = args.config_dir == Path::new(DEFAULT_DIR) && !args.config_dir.exists();
+    let config = if alone { Path::new(DEFAULT_PATH) } else { &args.config_dir };
+    let setup = Setup { config: config.to_owned(), fail2ban_dir: args.fail2ban_dir.clone() };
+    let mut loaded = setup.load().map_err(|fatal| fail(exit::CONFIG, fatal))?;
+    choose(&mut loaded.config, args.timezone);
+    let filters = load::compile(&mut loaded);
     for problem in &loaded.problems {
         eprintln!("banctl: {problem}");
     }
     let config = loaded.config;
+    if config.enabled().next().is_none() {
+        return Err(fail(exit::CONFIG, format!("{}: no usable jail", setup.name())));
+    }
     let now = match args.now {
         Some(secs) => Timestamp::from_secs_f64(secs),
         None => newest(&args.log),
     };
-    let mut engine = Replay::new(&config, args.timezone)?;
-    let mut logs = Merge::open(&args.log, &engine.filters, now, &config.limits)
+    let mut engine = Replay::new(&config, &filters);
+    let mut logs = Merge::open(&args.log, &engine.benches, now, &config.limits)
         .map_err(|error| fail(exit::NO, error))?;
     let mut actions = Vec::new();
-    while let Some(found) = logs.next(&engine.filters).map_err(|error| fail(exit::NO, error))? {
+    while let Some(found) = logs.next(&engine.benches).map_err(|error| fail(exit::NO, error))? {
         engine.step(&found, &mut actions);
         for action in actions.drain(..) {
             engine.write(&action, json, out).map_err(|error| lost(&error))?;
@@ -84,44 +100,29 @@ fn newest(logs: &[PathBuf]) -> Timestamp {
     }
 }
 
-/// The filters whose jails read dates in `zone`, each with those jails.
-struct ZoneGroup {
-    zone: Tz,
-    filters: Vec<Arc<Filter>>,
-    jails: Vec<Vec<JailId>>,
-}
-
-impl ZoneGroup {
-    fn add(&mut self, filter: Filter, jail: JailId) {
-        let same = |known: &Arc<Filter>| known.name == filter.name && known.mode == filter.mode;
-        match self.filters.iter().position(same) {
-            Some(at) => self.jails[at].push(jail),
-            None => {
-                self.filters.push(Arc::new(filter));
-                self.jails.push(vec![jail]);
-            }
-        }
-    }
-}
-
 /// The engine: filters, jails, and which of them belong together.
 struct Replay {
     jails: Jails,
     /// By `JailId`: what a ban of that jail closes.
     closes: Vec<Services>,
-    filters: Vec<ZoneFilters>,
+    benches: Vec<Arc<Bench>>,
+}
+
+/// Leaves on what is to run: the jails that are on, or where none is, all. `zone`: instead of the jails' own.
+fn choose(config: &mut Config, zone: Option<Tz>) {
+    let none = config.enabled().next().is_none();
+    for jail in &mut config.jails {
+        // What the lines alone lead to: bans of bans are asked for by name.
+        jail.enabled |= none && jail.settings.recidive.is_none();
+        jail.timezone = zone.unwrap_or(jail.timezone);
+    }
 }
 
 impl Replay {
-    fn new(config: &Config, zone: Option<Tz>) -> Result<Replay, Failure> {
-        let mut chosen: Vec<&JailConfig> = config.enabled().collect();
-        if chosen.is_empty() {
-            // What the lines alone lead to: bans of bans are asked for by name.
-            chosen = config.jails.iter().filter(|jail| jail.settings.recidive.is_none()).collect();
-        }
+    fn new(config: &Config, filters: &Filters) -> Replay {
         // Nothing is run for an old line: a jail that would ask bans.
         let settings =
-            chosen.iter().map(|jail| JailSettings { asks: false, ..jail.settings.clone() }).collect();
+            config.enabled().map(|jail| JailSettings { asks: false, ..jail.settings.clone() }).collect();
         // Any seed does: only rndtime and eviction hang on it, and a replay must come out the same each time.
         let mut jails = Jails::new(settings, config.ignoreip.clone(), &config.limits, 0);
         let start = Timestamp::default();
@@ -132,34 +133,18 @@ impl Replay {
             jails.set_file(start, &path, entries, &mut none);
         }
         let mut closes = vec![Services::ALL; jails.ids().count()];
-        let mut filters: Vec<ZoneGroup> = Vec::new();
-        for jail in chosen {
+        let contexts: Vec<(&JailConfig, Context)> =
+            config.enabled().map(|jail| (jail, load::context(jail.timezone, config))).collect();
+        let mut seats = Vec::new();
+        for (jail, context) in &contexts {
             let Some(id) = jails.id(jail.settings.name.as_str()) else { continue };
             closes[usize::from(id.0)] = Services::of_ports(&jail.rules.ports);
-            if jail.settings.recidive.is_some() {
-                continue;
+            // One that counts bans reads nothing.
+            if let Some(loaded) = filters.get(&load::filter_key(jail)) {
+                seats.push(Seat { jail: id, reading: &loaded.filter, context });
             }
-            let filter = load(config, jail)?;
-            let zone = zone.unwrap_or(jail.timezone);
-            let group = filters.iter().position(|group| group.zone == zone).unwrap_or_else(|| {
-                filters.push(ZoneGroup { zone, filters: Vec::new(), jails: Vec::new() });
-                filters.len() - 1
-            });
-            filters[group].add(filter, id);
         }
-        let filters = filters
-            .into_iter()
-            .map(|ZoneGroup { zone, filters, jails }| {
-                let context = Context {
-                    timezone: zone,
-                    year: None,
-                    trusted_proxies: TrustedProxies::with_loopback(&config.trusted_proxies),
-                    sessions_max: config.limits.sessions_max,
-                };
-                ZoneFilters { set: FilterSet::new(filters, context), jails }
-            })
-            .collect();
-        Ok(Replay { jails, closes, filters })
+        Replay { jails, closes, benches: benches(&seats) }
     }
 
     /// Judges one attempt.
@@ -167,7 +152,7 @@ impl Replay {
         while self.jails.next_deadline().is_some_and(|end| end <= found.now) {
             self.jails.expire(found.now, out);
         }
-        for &jail in &self.filters[found.zone].jails[found.filter] {
+        for &jail in &self.benches[found.bench].jails[found.filter] {
             let services = found.services.unwrap_or(self.closes[usize::from(jail.0)]);
             if found.host.is_some_and(|host| self.is_shut_out(host, services, found.at)) {
                 continue;
@@ -224,15 +209,6 @@ impl Replay {
             | Action::AllowSetChanged => Ok(()),
         }
     }
-}
-
-fn load(config: &Config, jail: &JailConfig) -> Result<Filter, Failure> {
-    let spec: FilterSpec =
-        jail.filter.parse().map_err(|error| fail(exit::CONFIG, format!("{}: {error}", jail.file)))?;
-    let files = config.filters.find(&spec.name).map_err(|error| fail(exit::CONFIG, error))?;
-    let files = files
-        .ok_or_else(|| fail(exit::CONFIG, format!("{}: there is no filter {:?}", jail.file, spec.name)))?;
-    files.load(&spec).map_err(|error| fail(exit::CONFIG, error))
 }
 
 fn show(time: Timestamp) -> String {

@@ -10,7 +10,7 @@ pub mod cli;
 pub(crate) use bench::words as trouble_words;
 
 mod actions;
-mod bench;
+pub mod bench;
 mod desk;
 pub mod enforcer;
 mod engine;

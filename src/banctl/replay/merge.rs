@@ -2,32 +2,28 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::services::Services;
 use crate::addr::Host;
-use crate::filter::{Attempt, FilterSet, FilterState, Outcome};
-use crate::jail::JailId;
+use crate::daemon::bench::{Bench, State};
+use crate::filter::{Attempt, Beside, Outcome};
 use crate::limits::Limits;
 use crate::source::SourceError;
 use crate::source::offline::OfflineLog;
 use crate::time::Timestamp;
 
-/// The filters of all jails that read dates in one zone.
-pub(super) struct ZoneFilters {
-    pub set: FilterSet,
-    /// By the filter's place in `set`: the jails that count what it finds.
-    pub jails: Vec<Vec<JailId>>,
-}
-
 /// One attempt, free of its block.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
-    /// Which [`ZoneFilters`], and which filter in it.
-    pub zone: usize,
+    /// Which [`Bench`], and which filter on it.
+    pub bench: usize,
     pub filter: usize,
     pub outcome: Outcome,
     pub host: Option<Host>,
     pub user: Option<Vec<u8>>,
+    /// The log named a network of this length.
+    pub prefix: Option<u8>,
     pub times: u32,
     /// The line's time; where it has none, that of the line before.
     pub at: Timestamp,
@@ -51,7 +47,7 @@ impl Found {
             line_index: 0,
             filter: self.filter,
             pattern: 0,
-            beside: Default::default(),
+            beside: Beside { prefix: self.prefix, ..Beside::default() },
         }
     }
 }
@@ -59,8 +55,8 @@ impl Found {
 /// One log being read.
 struct Log {
     input: Option<OfflineLog>,
-    /// One for each [`ZoneFilters`].
-    states: Vec<FilterState>,
+    /// One for each [`Bench`].
+    states: Vec<State>,
     waiting: VecDeque<Found>,
     last: Timestamp,
 }
@@ -76,7 +72,7 @@ pub(super) struct Merge {
 impl Merge {
     pub fn open(
         paths: &[PathBuf],
-        filters: &[ZoneFilters],
+        benches: &[Arc<Bench>],
         year_now: Timestamp,
         limits: &Limits,
     ) -> Result<Merge, SourceError> {
@@ -85,7 +81,7 @@ impl Merge {
             .map(|path| {
                 Ok(Log {
                     input: Some(OfflineLog::open(path, limits)?),
-                    states: filters.iter().map(|_| FilterState::default()).collect(),
+                    states: benches.iter().map(|bench| bench.begin()).collect(),
                     waiting: VecDeque::new(),
                     // Before everything: what has no date at the head of a log comes first.
                     last: Timestamp::from_micros(i64::MIN / 2),
@@ -97,9 +93,9 @@ impl Merge {
 
     /// The earliest attempt that is left. A log's own order is kept; of two logs with the same time the one
     /// that was named first comes first.
-    pub fn next(&mut self, filters: &[ZoneFilters]) -> Result<Option<Found>, SourceError> {
+    pub fn next(&mut self, benches: &[Arc<Bench>]) -> Result<Option<Found>, SourceError> {
         for log in &mut self.logs {
-            log.fill(filters, self.year_now)?;
+            log.fill(benches, self.year_now)?;
         }
         let heads = self.logs.iter_mut().filter(|log| !log.waiting.is_empty());
         let Some(first) = heads.min_by_key(|log| log.waiting[0].at) else { return Ok(None) };
@@ -112,7 +108,7 @@ impl Merge {
 
 impl Log {
     /// Reads on until an attempt waits or the log is at its end.
-    fn fill(&mut self, filters: &[ZoneFilters], year_now: Timestamp) -> Result<(), SourceError> {
+    fn fill(&mut self, benches: &[Arc<Bench>], year_now: Timestamp) -> Result<(), SourceError> {
         while self.waiting.is_empty() {
             let Some(input) = &mut self.input else { return Ok(()) };
             let Some(block) = input.next_block()? else {
@@ -120,9 +116,9 @@ impl Log {
                 return Ok(());
             };
             let mut found = Vec::new();
-            for (zone, filters) in filters.iter().enumerate() {
-                filters.set.scan(&mut self.states[zone], year_now, block, &mut |attempt| {
-                    found.push((attempt.line_index, attempt.time, Found::of(zone, &attempt)));
+            for (number, bench) in benches.iter().enumerate() {
+                bench.scan(&mut self.states[number], year_now, block, &mut |attempt| {
+                    found.push((attempt.line_index, attempt.time, Found::of(number, &attempt)));
                 });
             }
             found.sort_by_key(|(line, ..)| *line);
@@ -137,13 +133,14 @@ impl Log {
 }
 
 impl Found {
-    fn of(zone: usize, attempt: &Attempt<'_>) -> Found {
+    fn of(bench: usize, attempt: &Attempt<'_>) -> Found {
         Found {
-            zone,
+            bench,
             filter: attempt.filter,
             outcome: attempt.outcome,
             host: attempt.host,
             user: attempt.user.map(<[u8]>::to_vec),
+            prefix: attempt.beside.prefix,
             times: attempt.times,
             at: Timestamp::default(),
             now: Timestamp::default(),
