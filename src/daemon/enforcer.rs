@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::addr::Net;
 use crate::firewall::{Firewall, FirewallError, KernelBan, Plan, Ports, Refused};
@@ -85,10 +85,17 @@ impl Enforcer {
         self.found.retain(|ban| ban.jail != *jail || ban.target != target);
     }
 
-    /// Bans and lifts, then closes the sockets of who was banned. A refusal is reported and retried; it stops nothing.
-    pub fn apply(&mut self, bans: &[KernelBan], unbans: &[(JailName, Net)], jails: &Jails, now: Timestamp) {
+    /// Bans and lifts, then closes the sockets of who was banned; answers how many those were. A refusal is
+    /// reported and retried; it stops nothing.
+    pub fn apply(
+        &mut self,
+        bans: &[KernelBan],
+        unbans: &[(JailName, Net)],
+        jails: &Jails,
+        now: Timestamp,
+    ) -> usize {
         if bans.is_empty() && unbans.is_empty() {
-            return;
+            return 0;
         }
         match self.firewall.apply(bans, unbans) {
             Ok(refused) => self.report(refused, now),
@@ -98,23 +105,22 @@ impl Enforcer {
             }
             Err(why) => self.failed(&why, now),
         }
-        self.cut(bans);
+        self.cut(bans)
     }
 
-    /// Closes the sockets of banned peers on their jails' ports.
-    fn cut(&mut self, bans: &[KernelBan]) {
+    /// Closes the sockets of banned peers on their jails' ports; how many those were.
+    fn cut(&mut self, bans: &[KernelBan]) -> usize {
         let ports: HashMap<&JailName, &Ports> =
             self.plan.jails.iter().map(|rules| (&rules.name, &rules.ports)).collect();
         let targets: Vec<(Net, Ports)> =
             bans.iter().filter_map(|ban| Some((ban.target, (*ports.get(&ban.jail)?).clone()))).collect();
         if targets.is_empty() {
-            return;
+            return 0;
         }
-        match self.firewall.cut(&targets) {
-            Ok(0) => {}
-            Ok(closed) => info!(closed, "closed connections of banned peers"),
-            Err(why) => warn!("{why}"),
-        }
+        self.firewall.cut(&targets).unwrap_or_else(|why| {
+            warn!("{why}");
+            0
+        })
     }
 
     /// Another program changed the ruleset, or it is time to look: puts back what is missing.

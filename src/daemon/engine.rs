@@ -234,11 +234,9 @@ impl Engine {
         true
     }
 
-    /// Does what the jails decided: enforce first, then record. `by`: the person, and his reason, for whom.
+    /// Does what the jails decided: enforce first, then log and record. `by`: the person, and his reason, for whom.
     pub(super) fn perform(&mut self, actions: Vec<Action>, by: Option<(&str, Option<&str>)>, now: Timestamp) {
-        let mut bans = Vec::new();
-        let mut unbans = Vec::new();
-        let mut allow_changed = false;
+        let closed = self.enforce(&actions, now);
         let mut told = Vec::new();
         let mut asks = Vec::new();
         for action in actions {
@@ -246,15 +244,13 @@ impl Engine {
                 Action::Ban(ban) => {
                     if let Some(left) = ban.left(now) {
                         log_ban(&ban, left);
-                        self.enforcer.explained(&ban.jail, ban.target);
                         self.recorder.ban(&ban);
                         let id = self.jails.id(ban.jail.as_str());
                         if let Some(shadow) = &mut self.shadow {
                             shadow.ban(&ban);
                         }
                         self.fail2ban_log.ban(now, &ban, id.map(|id| self.jails.settings(id)));
-                        told.push(Told::Ban(ban.clone()));
-                        bans.push(KernelBan { jail: ban.jail, target: ban.target, left });
+                        told.push(Told::Ban(ban));
                     }
                 }
                 Action::Unban { jail, target, at, cause } => {
@@ -262,14 +258,10 @@ impl Engine {
                     let (who, reason) = by.unzip();
                     self.recorder.unban(&jail, target, at, cause_of(cause), who, reason.flatten());
                     self.fail2ban_log.write(now, jail.as_str(), target, Event::Unban);
-                    told.push(Told::Unban(jail.clone(), target));
                     if let Some(shadow) = &mut self.shadow {
                         shadow.unban(&jail, target, at);
                     }
-                    // The kernel has counted an expired one down by itself.
-                    if cause != Cause::Expired {
-                        unbans.push((jail, target));
-                    }
+                    told.push(Told::Unban(jail, target));
                 }
                 Action::Ineffective { jail, target } => {
                     self.fail2ban_log.write(now, jail.as_str(), target, Event::AlreadyBanned);
@@ -289,7 +281,7 @@ impl Engine {
                         show_duration(off)
                     ));
                 }
-                Action::AllowSetChanged => allow_changed = true,
+                Action::AllowSetChanged => {}
                 Action::Ask { jail, target, last, failures } => {
                     asks.push((jail, target, (last, failures)));
                 }
@@ -298,15 +290,40 @@ impl Engine {
                 }
             }
         }
-        if allow_changed {
-            self.enforcer.set_allow(self.jails.allow_nets(), now);
+        if closed > 0 {
+            info!(closed, "closed connections of banned peers");
         }
-        self.enforcer.apply(&bans, &unbans, &self.jails, now);
         self.fail2ban_log.send();
         self.tell(told);
         for (jail, target, ripe) in asks {
             self.ask_command(jail, target, ripe);
         }
+    }
+
+    /// The firewall's part of `actions`, before a word is logged; how many connections were closed.
+    fn enforce(&mut self, actions: &[Action], now: Timestamp) -> usize {
+        let mut bans = Vec::new();
+        let mut unbans = Vec::new();
+        let mut allow_changed = false;
+        for action in actions {
+            match action {
+                Action::Ban(ban) => {
+                    if let Some(left) = ban.left(now) {
+                        self.enforcer.explained(&ban.jail, ban.target);
+                        bans.push(KernelBan { jail: ban.jail.clone(), target: ban.target, left });
+                    }
+                }
+                // The kernel has counted an expired one down by itself.
+                Action::Unban { cause: Cause::Expired, .. } => {}
+                Action::Unban { jail, target, .. } => unbans.push((jail.clone(), *target)),
+                Action::AllowSetChanged => allow_changed = true,
+                _ => {}
+            }
+        }
+        if allow_changed {
+            self.enforcer.set_allow(self.jails.allow_nets(), now);
+        }
+        self.enforcer.apply(&bans, &unbans, &self.jails, now)
     }
 
     /// Hands what was gathered to the store, if it is more than positions.

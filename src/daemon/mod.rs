@@ -407,6 +407,8 @@ async fn guard(
     let control = tokio::spawn(async move { server.serve(&limits, Patience::default(), calls_in).await });
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!(jails = engine.config.enabled().count(), firewall = engine.enforcer.name(), "guarding");
+    crate::sys::memory::give_back();
+    crate::sys::memory::give_back_code();
     let watchdog = sd_notify::watchdog_enabled().map(|every: Duration| every / 2);
     let stop = engine
         .run(Inbox { calls, later, answers, lookups, store: store_events, reports }, watchdog)

@@ -8,7 +8,8 @@
 //! by the caller and filled again from the journal.
 //!
 //! An open sled takes 20 MB even when it is empty, so it is open only while it is read or brought up to date;
-//! what changes meanwhile waits in memory (and stands in the journal already).
+//! what changes meanwhile waits in memory (and stands in the journal already). A start reads it once: what is
+//! checked is copied, and handed out from the copy.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -32,6 +33,9 @@ const CACHE_BYTES: u64 = 8 << 20;
 pub(super) const DIRTY_BYTES_MAX: usize = 4 << 20;
 /// What a waiting key costs beside its bytes, roughly. Bytes.
 const DIRTY_OVERHEAD: usize = 64;
+
+/// Records of a copy lie together in pieces of this size, each a mapping of its own. Bytes.
+const COPY_BYTES: usize = 1 << 20;
 
 /// Why the cache cannot be used.
 #[derive(Debug)]
@@ -70,10 +74,50 @@ fn hash(key: &[u8], value: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Keys and values, one after the other, each pair behind its two lengths.
+#[derive(Default)]
+struct Copy {
+    pieces: Vec<Vec<u8>>,
+}
+
+impl Copy {
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        let size = 2 * size_of::<u32>() + key.len() + value.len();
+        if self.pieces.last().is_none_or(|piece| piece.capacity() - piece.len() < size) {
+            self.pieces.push(Vec::with_capacity(size.max(COPY_BYTES)));
+        }
+        let piece = self.pieces.last_mut().expect("there is one with room by now");
+        piece.extend_from_slice(&(key.len() as u32).to_ne_bytes());
+        piece.extend_from_slice(&(value.len() as u32).to_ne_bytes());
+        piece.extend_from_slice(key);
+        piece.extend_from_slice(value);
+    }
+
+    /// Each pair in the order of pushing; a piece is freed once it is through.
+    fn try_for_each<E>(self, mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<(), E> {
+        for piece in self.pieces {
+            let mut rest = piece.as_slice();
+            while let Some((lengths, pair)) = rest.split_at_checked(2 * size_of::<u32>()) {
+                let length = |at: usize| {
+                    let bytes = lengths[at..at + size_of::<u32>()].try_into().expect("four bytes");
+                    u32::from_ne_bytes(bytes) as usize
+                };
+                let (key, behind) = pair.split_at(length(0));
+                let (value, behind) = behind.split_at(length(size_of::<u32>()));
+                take(key, value)?;
+                rest = behind;
+            }
+        }
+        Ok(())
+    }
+}
+
 pub(super) struct Cache {
     dir: PathBuf,
     /// The database and its file; `None` while it is closed.
     db: Option<(sled::Db, File)>,
+    /// All that the database holds, until it is asked for or changed.
+    copy: Option<Copy>,
     /// What the database says of itself, open or closed.
     meta: Meta,
     /// Keys whose value in sled is behind; `None`: to be removed.
@@ -91,13 +135,15 @@ impl Cache {
         let mut cache = Cache {
             dir: dir.to_owned(),
             db: Some(open_db(dir)?),
+            copy: None,
             meta: Meta::default(),
             dirty: BTreeMap::new(),
             dirty_bytes: 0,
             absorbed: 0,
             cursor: Vec::new(),
         };
-        cache.meta = cache.check()?;
+        let (meta, copy) = cache.check()?;
+        (cache.meta, cache.copy) = (meta, Some(copy));
         cache.absorbed = cache.meta.sequence;
         Ok(cache)
     }
@@ -125,6 +171,7 @@ impl Cache {
 
     /// Lets go of sled and its memory until it is needed again; true if it was open. What is dirty stays so.
     pub(super) fn close(&mut self) -> bool {
+        self.copy = None;
         let db = self.db.take();
         let open = db.is_some();
         let _ = guard(|| {
@@ -138,11 +185,12 @@ impl Cache {
         self.db.as_ref().map(|(db, _)| db).ok_or_else(|| Failure::Unavailable("it is closed".to_owned()))
     }
 
-    /// Reads everything once and compares it with what the cache says of itself.
-    fn check(&self) -> Result<Meta, Failure> {
+    /// Reads everything once and compares it with what the cache says of itself; answers that, and a copy.
+    fn check(&self) -> Result<(Meta, Copy), Failure> {
         let db = self.db()?;
         guard(|| {
             let mut found = Meta::default();
+            let mut copy = Copy::default();
             let mut told = None;
             for record in db.iter() {
                 let (key, value) = record?;
@@ -154,6 +202,7 @@ impl Cache {
                     }
                 } else if open_value(&key, &value).is_some() {
                     found.add(&key, &value);
+                    copy.push(&key, &value);
                 } else {
                     return Ok(Err("a record does not fit its checksum".to_owned()));
                 }
@@ -161,7 +210,7 @@ impl Cache {
             let told = told.unwrap_or_default();
             found.sequence = told.sequence;
             Ok(if found == told {
-                Ok(told)
+                Ok((told, copy))
             } else {
                 Err(format!(
                     "it holds {} records and should hold {}, or some are of old",
@@ -210,6 +259,7 @@ impl Cache {
 
     /// Brings one batch of dirty keys into sled; with the last one, flushes and syncs. True: more is waiting.
     pub(super) fn settle(&mut self) -> Result<bool, Failure> {
+        self.copy = None;
         self.reopen()?;
         let db = self.db()?.clone();
         let start = Bound::Excluded(std::mem::take(&mut self.cursor));
@@ -268,17 +318,30 @@ impl Cache {
 
     /// Hands out the whole state.
     pub(super) fn load(&mut self, sink: &mut dyn FnMut(Change)) -> Result<(), Failure> {
-        self.reopen()?;
+        let copy = self.copy.take();
+        if copy.is_none() {
+            self.reopen()?;
+        }
         let mut names = Names::default();
         let damaged = || Failure::Broken("a record is not what was written".to_owned());
-        // The sink is not called under the guard: a panic in there is not sled's.
-        let mut records = {
-            let db = self.db()?;
-            guard(|| Ok(db.iter()))?
+        let dirty = &self.dirty;
+        let mut take = |key: &[u8], value: &[u8]| {
+            if dirty.is_empty() || !dirty.contains_key(key) {
+                sink(read_state(key, value, &mut names).ok_or_else(damaged)?);
+            }
+            Ok(())
         };
-        while let Some((key, value)) = guard(|| records.next().transpose())? {
-            if key.as_ref() != META_KEY && (self.dirty.is_empty() || !self.dirty.contains_key(key.as_ref())) {
-                sink(read_state(&key, &value, &mut names).ok_or_else(damaged)?);
+        match copy {
+            Some(copy) => copy.try_for_each(&mut take)?,
+            None => {
+                // The sink is not called under the guard: a panic in there is not sled's.
+                let db = self.db()?;
+                let mut records = guard(|| Ok(db.iter()))?;
+                while let Some((key, value)) = guard(|| records.next().transpose())? {
+                    if key.as_ref() != META_KEY {
+                        take(&key, &value)?;
+                    }
+                }
             }
         }
         for (key, value) in &self.dirty {

@@ -216,13 +216,9 @@ impl Engine {
         self.record(move |engine, recorded| {
             let now = engine.clock.now();
             // Banned again while the record was written: that ban stays.
-            let again: HashSet<(JailName, Net)> = engine
-                .jails
-                .bans()
-                .map(|ban| (ban.jail, ban.target))
-                .filter(|key| lifts.contains(key))
-                .collect();
-            let lifts: Vec<_> = lifts.into_iter().filter(|key| !again.contains(key)).collect();
+            let banned_again =
+                |(jail, target): &(JailName, Net)| engine.jails.ban_of(jail, *target).is_some();
+            let lifts: Vec<_> = lifts.into_iter().filter(|key| !banned_again(key)).collect();
             engine.enforcer.apply(&[], &lifts, &engine.jails, now);
             for (jail, target) in &lifts {
                 engine.actions.unban(jail, *target);
