@@ -320,6 +320,76 @@ fn the_prefilter_changes_no_result() {
     }
 }
 
+/// Blocks of a size that the sieve is used on: what an ordinary log holds, in between what stands in `lines`, one of
+/// them in every `rare`.
+fn blocks(lines: &[&Vec<u8>], rare: usize) -> Vec<Vec<u8>> {
+    const ORDINARY: [&str; 5] = [
+        "Jun  1 06:27:45 mail postfix/smtpd[12]: connect from unknown[192.0.2.1]",
+        "Jun  1 06:27:45 mail postfix/smtpd[12]: disconnect from unknown[192.0.2.1] ehlo=1 commands=1",
+        "Jun  1 06:27:46 mail dovecot: imap(u)<1><x>: Disconnected: Logged out in=1 out=2",
+        "2026-06-01T06:27:45.123456+02:00 mail postfix/qmgr[12]: 4F1: removed",
+        "Jun  1 06:27:46 mail cyrus/imap[12]: USAGE u user: 0.01 sys: 0.00",
+    ];
+    let mut blocks = Vec::new();
+    let mut block = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        for other in 1..rare {
+            block.extend_from_slice(ORDINARY[(at + other) % ORDINARY.len()].as_bytes());
+            block.extend_from_slice(if other % 7 == 0 { b"\r\n" } else { b"\n" });
+        }
+        block.extend(line.iter().copied().filter(|byte| *byte != b'\n'));
+        block.push(b'\n');
+        if block.len() > 48 << 10 {
+            blocks.push(std::mem::take(&mut block));
+        }
+    }
+    blocks
+}
+
+#[test]
+fn passing_over_lines_in_large_blocks_changes_no_result() {
+    let lines = lines();
+    if lines.is_empty() {
+        return;
+    }
+    let context = Context {
+        timezone: chrono_tz::Tz::UTC,
+        year: Some(2026),
+        trusted_proxies: TrustedProxies::private(),
+        sessions_max: 1000,
+    };
+    let filters: Vec<Arc<Filter>> = filters()
+        .iter()
+        .flat_map(|(name, source)| {
+            let modes = std::iter::once(load::NORMAL.to_owned()).chain(load::modes(source.text()));
+            modes.map(move |mode| in_mode(name, source, &mode).unwrap())
+        })
+        .collect();
+    let four = ["postfix-sasl", "dovecot", "cyrus", "sshd"];
+    let some =
+        |fits: &dyn Fn(&Filter) -> bool| filters.iter().filter(|f| fits(f)).cloned().collect::<Vec<_>>();
+    let mut chosen = vec![
+        filters.clone(),
+        some(&|filter| filter.mode == load::NORMAL),
+        some(&|filter| four.contains(&filter.name.as_str()) && filter.mode == load::NORMAL),
+    ];
+    chosen.extend(filters.iter().map(|filter| vec![filter.clone()]));
+    let mut seed = 19;
+    let changed: Vec<Vec<u8>> = (0..1500).map(|_| mutate(&lines, &mut seed)).collect();
+    let mixed: Vec<&Vec<u8>> = lines.iter().step_by((lines.len() / 1500).max(1)).chain(&changed).collect();
+    let mut read = [blocks(&mixed, 4), blocks(&mixed, 1)].concat();
+    // What is learned from one block is used on another of quite different lines.
+    read.swap(1, 3);
+    for (number, set) in chosen.into_iter().enumerate() {
+        let with = FilterSet::new(set.clone(), context.clone());
+        let without = FilterSet::without_prefilter(set.clone(), context.clone());
+        let few = if number < 3 { read.len() } else { 4 };
+        for block in &read[..few.min(read.len())] {
+            assert_eq!(attempts(&with, block), attempts(&without, block), "{}", set[0].name);
+        }
+    }
+}
+
 #[test]
 fn the_program_matches_as_the_linear_engine_does() {
     let lines = lines();

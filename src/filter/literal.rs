@@ -153,44 +153,47 @@ const TELLING_LEN_MAX: usize = 24;
 
 /// The best set of required literals, if there is any.
 pub fn required(hir: &Hir) -> Option<LiteralSet> {
-    let mut best = None;
-    walk(hir, &mut best);
-    best
+    best(all_required(hir))
 }
 
-fn offer(best: &mut Option<LiteralSet>, set: LiteralSet) {
-    if best.as_ref().is_none_or(|best| set.score > best.score) {
-        *best = Some(set);
-    }
+/// Every set of required literals that was found, the most promising first.
+pub fn all_required(hir: &Hir) -> Vec<LiteralSet> {
+    let mut found = Vec::new();
+    walk(hir, &mut found);
+    found.sort_by_key(|set| std::cmp::Reverse(set.score));
+    found
 }
 
-fn walk(hir: &Hir, best: &mut Option<LiteralSet>) {
+/// Of equally good ones the first.
+fn best(sets: Vec<LiteralSet>) -> Option<LiteralSet> {
+    sets.into_iter().reduce(|best, set| if set.score > best.score { set } else { best })
+}
+
+fn walk(hir: &Hir, found: &mut Vec<LiteralSet>) {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => {}
-        HirKind::Literal(_) | HirKind::Class(_) => run(std::slice::from_ref(&hir), best),
+        HirKind::Literal(_) | HirKind::Class(_) => run(std::slice::from_ref(&hir), found),
         HirKind::Repetition(repetition) => {
             if repetition.min > 0 {
-                walk(&repetition.sub, best);
+                walk(&repetition.sub, found);
             }
         }
-        HirKind::Capture(capture) => walk(&capture.sub, best),
+        HirKind::Capture(capture) => walk(&capture.sub, found),
         HirKind::Concat(_) => {
             let mut parts = Vec::new();
             flatten(hir, &mut parts);
             for run_of_atoms in parts.split(|part| !is_atom(part)) {
-                run(run_of_atoms, best);
+                run(run_of_atoms, found);
             }
             for part in parts.iter().filter(|part| !is_atom(part)) {
-                walk(part, best);
+                walk(part, found);
             }
         }
         HirKind::Alternation(branches) => {
             let mut literals = Vec::new();
             let mut score = i32::MAX;
             for branch in branches {
-                let mut of_branch = None;
-                walk(branch, &mut of_branch);
-                let Some(set) = of_branch else { return };
+                let Some(set) = required(branch) else { return };
                 score = score.min(set.score);
                 literals.extend(set.literals);
             }
@@ -198,7 +201,7 @@ fn walk(hir: &Hir, best: &mut Option<LiteralSet>) {
             literals.dedup();
             if literals.len() <= LITERALS_MAX {
                 let score = score - literals.len() as i32;
-                offer(best, LiteralSet { literals, score });
+                found.push(LiteralSet { literals, score });
             }
         }
     }
@@ -227,7 +230,7 @@ fn folded_letter(hir: &Hir) -> Option<u8> {
 }
 
 /// Literals and folded letters in a row.
-fn run(atoms: &[&Hir], best: &mut Option<LiteralSet>) {
+fn run(atoms: &[&Hir], found: &mut Vec<LiteralSet>) {
     let mut folded = Vec::new();
     let mut any_folded = false;
     let mut as_written = Vec::new();
@@ -241,24 +244,24 @@ fn run(atoms: &[&Hir], best: &mut Option<LiteralSet>) {
                 Some(letter) => {
                     folded.push(letter);
                     any_folded = true;
-                    exact(&std::mem::take(&mut as_written), best);
+                    exact(&std::mem::take(&mut as_written), found);
                 }
                 None => return,
             },
         }
     }
-    exact(&as_written, best);
+    exact(&as_written, found);
     if any_folded && folded.len() >= 3 {
         // A case-folding search costs more than an exact one.
         let score = rarity(&folded) * 2 / 3;
-        offer(best, LiteralSet { literals: vec![Literal { bytes: folded, folded: true }], score });
+        found.push(LiteralSet { literals: vec![Literal { bytes: folded, folded: true }], score });
     }
 }
 
-fn exact(bytes: &[u8], best: &mut Option<LiteralSet>) {
+fn exact(bytes: &[u8], found: &mut Vec<LiteralSet>) {
     if bytes.len() >= 2 {
         let literal = Literal { bytes: bytes.to_vec(), folded: false };
-        offer(best, LiteralSet { literals: vec![literal], score: rarity(bytes) });
+        found.push(LiteralSet { literals: vec![literal], score: rarity(bytes) });
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which patterns may match a line, found out at a few nanoseconds a line.
 //!
+//! Of large blocks the [`sieve`] chooses the lines that are looked at; of small ones all are.
+//!
 //! A line is read as far as its program name; the name (through a cache) gives the line's *lane*: the filters
 //! that read such lines. In the lane the message's first byte gives a *bucket*: the patterns that can begin
 //! with it, for patterns are anchored at the message's start. The bucket's required literals are then searched
@@ -14,12 +16,14 @@
 mod gate;
 mod ident;
 mod lane;
+mod sieve;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::ident::IdentCache;
 use self::lane::Lane;
+pub(super) use self::sieve::Sieve;
 use super::Filter;
 use super::frame::{self, FrameKind};
 use super::literal::{self, ByteSet, Literal};
@@ -94,22 +98,19 @@ pub struct Prefilter {
 /// Distinct sets of filters that program names lead to; beyond, one lane with all filters serves.
 const LANES_MAX: usize = 1000;
 impl Prefilter {
-    /// `on`: false makes every pattern a candidate on every line, for tests that compare.
-    pub fn new(filters: &[Arc<Filter>], on: bool) -> Prefilter {
+    /// The prefilter of lines, and the sieve that goes before it. `on`: false makes every pattern a candidate on every
+    /// line, for tests that compare.
+    pub fn new(filters: &[Arc<Filter>], on: bool) -> (Sieve, Prefilter) {
         let mut entries = Vec::new();
+        let mut required = Vec::new();
         for (filter_index, filter) in filters.iter().enumerate() {
             for (number, pattern) in filter.patterns.iter().enumerate() {
                 if pattern.kind == Kind::Ignore {
                     break;
                 }
-                let (first, may_be_empty, prefixes, literals) = match pattern.hir() {
-                    Some(hir) => {
-                        let (first, empty) = literal::first_bytes(&hir);
-                        let literals = literal::required(&hir).map_or(Vec::new(), |set| set.literals);
-                        (first, empty, literal::prefixes(&hir), literals)
-                    }
-                    None => (ByteSet::ALL, true, Vec::new(), Vec::new()),
-                };
+                let hir = pattern.hir();
+                let (first, may_be_empty) = hir.as_ref().map_or((ByteSet::ALL, true), literal::first_bytes);
+                let sets = hir.as_ref().map_or(Vec::new(), literal::all_required);
                 // A pattern that can be empty begins with anything.
                 let first = if may_be_empty { ByteSet::ALL } else { first };
                 entries.push(Entry {
@@ -117,11 +118,13 @@ impl Prefilter {
                     number: number as u16,
                     first,
                     may_be_empty,
-                    prefixes,
-                    literals,
+                    prefixes: hir.as_ref().map_or(Vec::new(), literal::prefixes),
+                    literals: sets.first().map_or(Vec::new(), |set| set.literals.clone()),
                 });
+                required.push((filter_index, sets));
             }
         }
+        let sieve = Sieve::new(filters, &required, on);
         assert!(entries.len() < usize::from(u16::MAX), "a log has fewer than 65,535 patterns");
         let with = |kind: FrameKind| -> Vec<u16> {
             let fits = |(_, filter): &(usize, &Arc<Filter>)| filter.frames.contains(&kind);
@@ -131,7 +134,7 @@ impl Prefilter {
             Some(with(kind)).filter(|own| !own.is_empty()).map(|own| Lane::new(&own, &entries))
         };
         let bits = Bits::new(entries.len());
-        Prefilter {
+        let prefilter = Prefilter {
             date: lane(FrameKind::Date),
             line: lane(FrameKind::Line),
             has_syslog: !with(FrameKind::Syslog).is_empty(),
@@ -144,7 +147,8 @@ impl Prefilter {
             bits,
             dirty: false,
             on,
-        }
+        };
+        (sieve, prefilter)
     }
 
     /// (filter, pattern in it) of pattern `index` of the set.
@@ -255,7 +259,7 @@ mod tests {
 
     fn found(toml: &str, line: &str) -> Vec<String> {
         let filter = Arc::new(Filter::from_toml("x", toml, "x").unwrap());
-        let mut prefilter = Prefilter::new(&[Arc::clone(&filter)], true);
+        let (_, mut prefilter) = Prefilter::new(&[Arc::clone(&filter)], true);
         let any = prefilter.candidates(line.as_bytes());
         let mut at = 0;
         let mut texts = Vec::new();

@@ -8,7 +8,7 @@ use super::compile::Tag;
 use super::frame::{FrameKind, Framed};
 use super::pattern::{Kind, MatchCache, Pattern};
 use super::peer::{self, TrustedProxies};
-use super::prefilter::Prefilter;
+use super::prefilter::{Prefilter, Sieve};
 use super::session::{FilterState, Said};
 use super::timestamp::{self, Date, Resolver};
 use super::{Attempt, Beside, Filter, Outcome};
@@ -60,6 +60,7 @@ pub struct FilterSet {
 /// Memory reused from line to line.
 #[derive(Debug)]
 struct Scratch {
+    sieve: Sieve,
     prefilter: Prefilter,
     matching: Matching,
 }
@@ -82,9 +83,9 @@ impl FilterSet {
 
     fn build(filters: Vec<Arc<Filter>>, context: Context, prefilter: bool) -> FilterSet {
         let resolver = Resolver::new(context.timezone, context.year);
-        let prefilter = Prefilter::new(&filters, prefilter);
+        let (sieve, prefilter) = Prefilter::new(&filters, prefilter);
         let matching = Matching { cache: MatchCache::default(), resolver };
-        FilterSet { filters, context, scratch: Mutex::new(Scratch { prefilter, matching }) }
+        FilterSet { filters, context, scratch: Mutex::new(Scratch { sieve, prefilter, matching }) }
     }
 
     pub fn filters(&self) -> &[Arc<Filter>] {
@@ -102,7 +103,7 @@ impl FilterSet {
         sink: &mut dyn FnMut(Attempt<'_>),
     ) -> Counts {
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let Scratch { prefilter, matching } = &mut *scratch;
+        let Scratch { sieve, prefilter, matching } = &mut *scratch;
         let mut scan = Scan {
             filters: &self.filters,
             context: &self.context,
@@ -112,20 +113,19 @@ impl FilterSet {
             sink,
             counts: Counts::default(),
         };
-        let mut start = 0;
-        let mut index = 0;
-        while start < block.len() {
-            let end = memchr::memchr(b'\n', &block[start..]).map_or(block.len(), |len| start + len);
-            let line = &block[start..end];
+        let mut lines = sieve.lines(block);
+        let mut vain = 0;
+        while let Some((index, line)) = lines.next() {
             let text = line.strip_suffix(b"\r").unwrap_or(line);
             if prefilter.candidates(text) {
                 scan.line(prefilter, line, text, index);
+            } else {
+                vain += 1;
             }
-            start = end + 1;
-            index += 1;
         }
         let mut counts = scan.counts;
-        counts.lines = index as u64;
+        counts.lines = lines.count() as u64;
+        sieve.told(block, counts.lines, vain);
         counts
     }
 

@@ -1,0 +1,409 @@
+//! Which lines of a block are worth a look, found out for the block as a whole.
+//!
+//! Every pattern has sets of literals of which one stands in each line that it matches. A choice of them, one set for
+//! each pattern, is searched for in the whole block at memory speed, and only the lines that the search stops in are
+//! taken apart at all; the others are counted. Which set a pattern is sought by is learned from the log: `rip=` is in
+//! few lines of one log and in half of another.
+//!
+//! It is sound because a match lies inside its line, and the literal inside the match: the first literal at or after
+//! the beginning of a line that matches is in that line or in one before it. A line that the search stops in is
+//! looked at whatever the literal was, and the search goes on behind it, so that no literal hides another one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aho_corasick::packed;
+use memchr::{memchr, memchr_iter, memmem, memrchr};
+
+use super::Filter;
+use crate::filter::frame::{FrameKind, IdentGlob};
+use crate::filter::literal::{Literal, LiteralSet};
+
+/// So little text is read line by line: a log that is followed comes in such blocks. Bytes.
+const BLOCK_BYTES_MIN: usize = 32 << 10;
+/// From how much text is learned how common the literals are. Bytes.
+const SAMPLE_BYTES: usize = 32 << 10;
+/// The packed searcher looks for the first four bytes of all literals at once, if they are so long. Bytes.
+const LITERAL_BYTES_MIN: usize = 4;
+/// The packed searcher takes no more.
+const LITERALS_MAX: usize = 64;
+/// How long a text is that literals share. Bytes.
+const SHARED_BYTES: usize = 6;
+/// It is learned anew where more than one line in so many was looked at in vain.
+const VAIN_LINES: u64 = 16;
+
+/// Chooses lines. One log's blocks go through it in order.
+#[derive(Debug)]
+pub struct Sieve {
+    /// What is chosen from; `None`: some pattern has no literal, so that every line has to be looked at.
+    choices: Option<Choices>,
+    searcher: Option<packed::Searcher>,
+    /// Blocks until it may be learned anew, and how many that were the last time.
+    wait: u32,
+    waited: u32,
+}
+
+/// What is required of lines, as indices of literals.
+#[derive(Debug)]
+struct Choices {
+    literals: Vec<Vec<u8>>,
+    filters: Vec<Needs>,
+}
+
+/// Of one literal of a set.
+type Set = Vec<usize>;
+
+/// What a filter's lines hold.
+#[derive(Debug, Default)]
+struct Needs {
+    /// Parts of the program names that it reads; empty: it reads others too.
+    names: Set,
+    /// By pattern: sets of which each has a literal in every match; those with the least choice first.
+    patterns: Vec<Vec<Set>>,
+}
+
+impl Sieve {
+    /// `required`: for each pattern its filter and its sets of required literals. `on`: false has every line looked at.
+    pub fn new(filters: &[Arc<Filter>], required: &[(usize, Vec<LiteralSet>)], on: bool) -> Sieve {
+        let choices = if on { Choices::new(filters, required) } else { None };
+        Sieve { choices, searcher: None, wait: 0, waited: 0 }
+    }
+
+    /// The lines of `block` that are to be looked at.
+    pub fn lines<'b>(&mut self, block: &'b [u8]) -> Lines<'_, 'b> {
+        let big = block.len() >= BLOCK_BYTES_MIN;
+        if big && self.waited == 0 {
+            self.learn(block);
+        }
+        Lines { searcher: self.searcher.as_ref().filter(|_| big), block, at: 0, index: 0 }
+    }
+
+    /// Told after each block: how many lines it had, and how many were looked at though no pattern could match them.
+    pub fn told(&mut self, block: &[u8], lines: u64, vain: u64) {
+        self.wait = self.wait.saturating_sub(1);
+        if self.searcher.is_some() && self.wait == 0 && vain > lines / VAIN_LINES {
+            self.learn(block);
+        }
+    }
+
+    fn learn(&mut self, block: &[u8]) {
+        // Learning costs as much as a few blocks do: where it is of no use, it is tried ever less often.
+        self.waited = (self.waited * 2).max(8);
+        self.wait = self.waited;
+        let Some(choices) = &self.choices else { return };
+        self.searcher = choices.searcher(&Sample::new(&block[..block.len().min(SAMPLE_BYTES)]));
+    }
+}
+
+impl Choices {
+    /// `None`: some pattern may match a line that holds nothing known.
+    fn new(filters: &[Arc<Filter>], required: &[(usize, Vec<LiteralSet>)]) -> Option<Choices> {
+        let mut choices = Choices { literals: Vec::new(), filters: Vec::new() };
+        let mut known = HashMap::new();
+        for (at, filter) in filters.iter().enumerate() {
+            let mut needs = Needs::default();
+            if let Some(names) = names(filter) {
+                needs.names = choices.set(names, &mut known);
+            }
+            for (_, sets) in required.iter().filter(|(of, _)| *of == at) {
+                let sets = sets.iter().filter_map(|set| exact(&set.literals));
+                let sets: Vec<Set> = sets.map(|set| choices.set(set, &mut known)).collect();
+                if sets.is_empty() && needs.names.is_empty() {
+                    return None;
+                }
+                needs.patterns.push(sets);
+            }
+            needs.patterns.sort_by_key(Vec::len);
+            choices.filters.push(needs);
+        }
+        Some(choices)
+    }
+
+    fn set(&mut self, set: Vec<Vec<u8>>, known: &mut HashMap<Vec<u8>, usize>) -> Set {
+        let number = |bytes: Vec<u8>| {
+            *known.entry(bytes).or_insert_with_key(|bytes| {
+                self.literals.push(bytes.clone());
+                self.literals.len() - 1
+            })
+        };
+        set.into_iter().map(number).collect()
+    }
+
+    /// Searches for that choice which stops least often in `sample`; `None`: there is no searcher for so many.
+    fn searcher(&self, sample: &Sample<'_>) -> Option<packed::Searcher> {
+        let stops: Vec<usize> = self.literals.iter().map(|literal| sample.count(literal)).collect();
+        let mut chosen = vec![false; self.literals.len()];
+        for needs in &self.filters {
+            // A literal more makes the search a little slower even where it is never met.
+            let cost = |set: &Set, chosen: &[bool]| -> usize {
+                set.iter().filter(|at| !chosen[**at]).map(|at| stops[*at] * 64 + 1).sum()
+            };
+            let mut with = chosen.clone();
+            let mut sum = 0;
+            for sets in &needs.patterns {
+                let Some(set) = sets.iter().min_by_key(|set| cost(set, &with)) else {
+                    sum = usize::MAX;
+                    break;
+                };
+                sum += cost(set, &with);
+                set.iter().for_each(|at| with[*at] = true);
+            }
+            if needs.names.is_empty() || sum <= cost(&needs.names, &chosen) {
+                chosen = with;
+            } else {
+                needs.names.iter().for_each(|at| chosen[*at] = true);
+            }
+        }
+        let chosen: Vec<&[u8]> =
+            (0..chosen.len()).filter(|at| chosen[*at]).map(|at| &self.literals[at][..]).collect();
+        let needed = from_the_rarest(share(without_implied(chosen), sample), sample);
+        if needed.len() > LITERALS_MAX {
+            return None;
+        }
+        packed::Config::new().builder().extend(in_buckets(&needed)).build()
+    }
+}
+
+/// Text of the log that says what is common in it.
+struct Sample<'t> {
+    text: &'t [u8],
+    bytes: [u32; 256],
+}
+
+impl<'t> Sample<'t> {
+    fn new(text: &'t [u8]) -> Sample<'t> {
+        let mut bytes = [1; 256];
+        text.iter().for_each(|byte| bytes[usize::from(*byte)] += 1);
+        Sample { text, bytes }
+    }
+
+    /// How often `literal` is met.
+    fn count(&self, literal: &[u8]) -> usize {
+        memmem::find_iter(self.text, literal).count()
+    }
+
+    /// How common the bytes are that `literal` begins with, on a scale of its own.
+    fn commonness(&self, literal: &[u8]) -> u32 {
+        let beginning = literal.iter().take(LITERAL_BYTES_MIN);
+        beginning.map(|byte| self.bytes[usize::from(*byte)].ilog2()).sum()
+    }
+}
+
+/// Where a literal stands, those that it holds stand too: they alone are searched for.
+fn without_implied(literals: Vec<&[u8]>) -> Vec<&[u8]> {
+    let implied = |literal: &[u8]| {
+        literals.iter().any(|other| other.len() < literal.len() && memmem::find(literal, other).is_some())
+    };
+    literals.iter().copied().filter(|literal| !implied(literal)).collect()
+}
+
+/// Until there are few enough, literals that have a text in common are searched for by that, where it is not common
+/// in `sample`.
+fn share<'l>(mut literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
+    if literals.len() <= LITERALS_MAX {
+        return literals;
+    }
+    let mut holders: HashMap<&[u8], usize> = HashMap::new();
+    for window in literals.iter().flat_map(|literal| literal.windows(SHARED_BYTES)) {
+        *holders.entry(window).or_default() += 1;
+    }
+    let mut shared: Vec<(usize, u32, &[u8])> = holders
+        .into_iter()
+        .filter(|(_, held)| *held > 1)
+        .map(|(window, _)| (sample.count(window), sample.commonness(window), window))
+        .collect();
+    shared.sort_unstable();
+    for (_, _, window) in shared {
+        if literals.len() <= LITERALS_MAX {
+            break;
+        }
+        let before = literals.len();
+        let rest: Vec<&[u8]> =
+            literals.iter().copied().filter(|literal| memmem::find(literal, window).is_none()).collect();
+        if rest.len() + 1 < before {
+            literals = rest;
+            literals.push(window);
+        }
+    }
+    literals
+}
+
+/// The literals from those of their bytes on that are rare together: the searcher finds places that look like a
+/// beginning at once, and compares the rest one by one.
+fn from_the_rarest<'l>(literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
+    let tail = |literal: &'l [u8]| {
+        let stops = sample.count(literal);
+        let starts = 0..=literal.len() - LITERAL_BYTES_MIN;
+        let mut tails: Vec<&[u8]> = starts.map(|start| &literal[start..]).collect();
+        tails.sort_by_key(|tail| sample.commonness(tail));
+        // Not one that stands where the literal does not.
+        tails.into_iter().find(|tail| sample.count(tail) == stops).unwrap_or(literal)
+    };
+    let mut tails: Vec<&[u8]> = literals.into_iter().map(tail).collect();
+    tails.sort_unstable();
+    tails.dedup();
+    tails
+}
+
+/// The searcher deals literals out to 8 buckets in turn, or to 16 where they are more than 32, and a place looks like a
+/// beginning if its bytes look like those of one bucket. So neighbours in alphabetical order come into one.
+fn in_buckets<'l>(sorted: &[&'l [u8]]) -> Vec<&'l [u8]> {
+    let buckets = if sorted.len() > 32 { 16 } else { 8 };
+    let mut dealt = sorted.to_vec();
+    let places = (0..buckets).flat_map(|bucket| (bucket..sorted.len()).step_by(buckets));
+    places.zip(sorted).for_each(|(place, literal)| dealt[place] = literal);
+    dealt
+}
+
+/// Parts of the names of the programs that `filter` reads, of which one is in each of its lines; `None`: there may be
+/// lines without.
+fn names(filter: &Filter) -> Option<Vec<Vec<u8>>> {
+    if filter.frames != [FrameKind::Syslog] || filter.ident.is_empty() {
+        return None;
+    }
+    let part = |glob: &IdentGlob| {
+        // A name may be cut at its first `/`.
+        let kept = glob.as_str().split('/').next().unwrap_or_default();
+        kept.split('*').max_by_key(|part| part.len()).map(|part| part.as_bytes().to_vec())
+    };
+    let parts: Option<Vec<Vec<u8>>> = filter.ident.iter().map(part).collect();
+    parts.filter(|parts| parts.iter().all(|part| part.len() >= LITERAL_BYTES_MIN))
+}
+
+/// The literals of a set as a search that knows no case needs them; `None`: the set is of no use.
+fn exact(set: &[Literal]) -> Option<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    for literal in set {
+        if literal.bytes.len() < LITERAL_BYTES_MIN {
+            return None;
+        }
+        if literal.folded {
+            // Every spelling of its beginning: letters of either case fit.
+            let mut spellings = vec![Vec::new()];
+            for byte in &literal.bytes[..LITERAL_BYTES_MIN] {
+                let cases = [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()];
+                let cases = &cases[..if cases[0] == cases[1] { 1 } else { 2 }];
+                spellings = spellings
+                    .iter()
+                    .flat_map(|begun| cases.iter().map(move |case| [&begun[..], &[*case]].concat()))
+                    .collect();
+            }
+            found.extend(spellings);
+        } else {
+            found.push(literal.bytes.clone());
+        }
+    }
+    Some(found)
+}
+
+/// The lines of a block that are to be looked at, one after another.
+pub struct Lines<'s, 'b> {
+    searcher: Option<&'s packed::Searcher>,
+    block: &'b [u8],
+    at: usize,
+    /// Of the line at `at`; at the end: how many there were.
+    index: usize,
+}
+
+impl<'b> Lines<'_, 'b> {
+    /// The next line without its `\n`, and its index in the block.
+    #[inline]
+    pub fn next(&mut self) -> Option<(usize, &'b [u8])> {
+        let block = self.block;
+        let mut hit = self.at;
+        if let Some(searcher) = self.searcher {
+            hit = match searcher.find_in(block, (self.at..block.len()).into()) {
+                Some(found) => found.start(),
+                None => block.len(),
+            };
+            let passed = &block[self.at..hit];
+            if let Some(end) = memrchr(b'\n', passed) {
+                self.index += memchr_iter(b'\n', &passed[..=end]).count();
+                self.at += end + 1;
+            }
+        }
+        if hit == block.len() {
+            // What has no end is a line too.
+            self.index += usize::from(self.at < hit);
+            self.at = hit;
+            return None;
+        }
+        let end = memchr(b'\n', &block[hit..]).map_or(block.len(), |len| hit + len);
+        let line = &block[self.at..end];
+        self.at = (end + 1).min(block.len());
+        self.index += 1;
+        Some((self.index - 1, line))
+    }
+
+    /// How many lines the block has, once there is no next one.
+    pub fn count(&self) -> usize {
+        self.index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_lines_with_a_literal_are_found_and_all_are_counted(
+            words in prop::collection::vec(
+                prop_oneof![Just("wanted"), Just("want"), Just("edxyza"), Just("\n"), Just("\n\n"), Just("a"), Just("line of no use")],
+                0..200,
+            ),
+        ) {
+            let block = words.concat().into_bytes();
+            let literals = [&b"wanted"[..], b"dxyz"];
+            let searcher = packed::Config::new().builder().extend(literals).build();
+            let with: Vec<(usize, &[u8])> = block
+                .split(|byte| *byte == b'\n')
+                .enumerate()
+                .filter(|(_, line)| literals.iter().any(|literal| memmem::find(line, literal).is_some()))
+                .collect();
+            let every: Vec<(usize, &[u8])> = block.split(|byte| *byte == b'\n').enumerate().collect();
+            // What follows the last line end is a line only if there is something.
+            let count = every.len() - usize::from(every.last().is_some_and(|(_, line)| line.is_empty()));
+            for (searcher, want) in [(searcher.as_ref(), &with[..]), (None, &every[..count])] {
+                if searcher.is_none() && want.len() != count {
+                    continue;
+                }
+                let mut lines = Lines { searcher, block: &block, at: 0, index: 0 };
+                let mut got = Vec::new();
+                while let Some(found) = lines.next() {
+                    got.push(found);
+                }
+                prop_assert_eq!(&got[..], want);
+                prop_assert_eq!(lines.count(), count);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_sought_by_what_is_rare_in_this_log() {
+        let filter =
+            Arc::new(Filter::from_toml("x", "failregex = ['failed user= rip=<HOST>']", "x").unwrap());
+        let rare = |common: &str| {
+            let (sieve, _) = super::super::Prefilter::new(&[Arc::clone(&filter)], true);
+            let choices = sieve.choices.unwrap();
+            let text = common.repeat(100);
+            let searcher = choices.searcher(&Sample::new(text.as_bytes())).unwrap();
+            searcher.find(common).is_none()
+        };
+        assert!(rare("nothing of all that\n") && rare("user= connected\n"));
+    }
+
+    #[test]
+    fn many_literals_come_down_to_what_they_share() {
+        let literals: Vec<Vec<u8>> =
+            (0..100u8).map(|n| [&b"failed with "[..], &[b'a' + n % 26, n, b'x']].concat()).collect();
+        let literals: Vec<&[u8]> = literals.iter().map(Vec::as_slice).collect();
+        let shared = share(literals.clone(), &Sample::new(b"an ordinary line\n"));
+        assert!(shared.len() <= LITERALS_MAX);
+        assert!(
+            literals.iter().all(|literal| shared.iter().any(|part| memmem::find(literal, part).is_some()))
+        );
+    }
+}
