@@ -192,7 +192,7 @@ impl Program {
                         let fits = match here.first_chunk::<8>() {
                             Some(chunk) => {
                                 u64::from_le_bytes(*chunk) & mask == *head
-                                    && (rest.is_empty() || here[8..].starts_with(rest))
+                                    && (rest.is_empty() || goes_on(&here[8..], rest))
                             }
                             // Near the end of the text, where eight bytes cannot be read.
                             None => here.len() >= *len as usize && starts_with_short(here, *head, *len),
@@ -239,8 +239,11 @@ impl Program {
                         }
                     }
                     Instruction::Branches { table } => {
-                        let fits =
+                        let mut fits =
                             text.get(at).map_or(table.fits_at_end, |byte| table.fits[usize::from(*byte)]);
+                        if fits & fits.wrapping_sub(1) != 0 {
+                            fits = self.narrowed(table, fits, text, at);
+                        }
                         if fits == 0 {
                             break 'step false;
                         }
@@ -347,6 +350,25 @@ impl Program {
         Outcome::Costly
     }
 
+    /// Of the branches `fits` those that do not begin with another text than stands at `at`: it is cheaper to see that
+    /// here than to come back from them.
+    #[inline]
+    fn narrowed(&self, table: &BranchTable, fits: u8, text: &[u8], at: usize) -> u8 {
+        let Some(chunk) = text[at..].first_chunk::<8>() else { return fits };
+        let here = u64::from_le_bytes(*chunk);
+        let (mut left, mut narrowed) = (fits, 0);
+        while left != 0 {
+            let bit = left & left.wrapping_neg();
+            left ^= bit;
+            let other = match &self.code[usize::from(table.pcs[bit.trailing_zeros() as usize])] {
+                Instruction::Literal { head, mask, .. } => here & mask != *head,
+                _ => false,
+            };
+            narrowed |= if other { 0 } else { bit };
+        }
+        narrowed
+    }
+
     /// The greatest end in `low..=high` after which the rest may match; leaves a frame for smaller ones.
     #[inline]
     fn shorter(
@@ -407,6 +429,17 @@ impl Program {
         }
         Some(found)
     }
+}
+
+/// `text.starts_with(literal)`, eight bytes at a time: these are too short for a call to pay.
+#[inline]
+fn goes_on(text: &[u8], literal: &[u8]) -> bool {
+    let Some(text) = text.get(..literal.len()) else { return false };
+    let (chunks, rest) = text.as_chunks::<8>();
+    let (wanted, wanted_rest) = literal.as_chunks::<8>();
+    let same =
+        |(chunk, wanted): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*chunk) == u64::from_le_bytes(*wanted);
+    chunks.iter().zip(wanted).all(same) && rest.iter().zip(wanted_rest).all(|(byte, wanted)| byte == wanted)
 }
 
 /// [`Instruction::Literal`] where fewer than eight bytes are left; `len` are, and so `head` holds all of it.
