@@ -56,7 +56,7 @@ impl Row {
         Row { id: id as u32, tally: Tally::default(), span: None }
     }
 
-    fn add(&mut self, attempt: &Attempt<'_>) {
+    fn add(&mut self, attempt: &Pending) {
         self.tally.add(attempt.outcome, attempt.times.into());
         if let Some(time) = attempt.time {
             let (first, last) = self.span.unwrap_or((time, time));
@@ -78,6 +78,23 @@ impl Row {
     }
 }
 
+/// An attempt on its way into the tables.
+#[derive(Debug)]
+struct Pending {
+    host: Option<Host>,
+    /// Where its account is in [`Report::names`].
+    account: Option<std::ops::Range<usize>>,
+    outcome: Outcome,
+    times: u32,
+    time: Option<Timestamp>,
+    /// The ids of address and account, once they are found.
+    ids: (Option<u32>, Option<u32>),
+}
+
+/// Attempts that go into the tables together. The tables are larger than the processor's caches, so a look into them
+/// waits for memory; many looks one right after another wait together.
+const PENDING_MAX: usize = 128;
+
 /// An account in lower case; nearly all of them fit where they stand.
 type Account = SmallVec<[u8; 22]>;
 
@@ -90,8 +107,9 @@ pub(super) struct Report {
     hosts: HashMap<Host, Row>,
     accounts: HashMap<Account, Row>,
     pairs: Pairs,
-    /// An account in lower case.
-    folded: Vec<u8>,
+    pending: Vec<Pending>,
+    /// The accounts of those pending, in lower case.
+    names: Vec<u8>,
     span: Option<(Timestamp, Timestamp)>,
     /// Some cap was reached.
     full: bool,
@@ -106,7 +124,8 @@ impl Report {
             hosts: HashMap::new(),
             accounts: HashMap::new(),
             pairs: Pairs::new(PAIRS_MAX),
-            folded: Vec::new(),
+            pending: Vec::with_capacity(PENDING_MAX),
+            names: Vec::new(),
             span: None,
             full: false,
         }
@@ -130,51 +149,70 @@ impl Output for Report {
             let (first, last) = self.span.unwrap_or((time, time));
             self.span = Some((first.min(time), last.max(time)));
         }
-        let host = attempt.host.and_then(|host| {
+        if attempt.host.is_none() && attempt.outcome == Outcome::Failure {
+            self.nowhere += times;
+        }
+        let account = attempt.user.map(|user| {
+            let start = self.names.len();
+            self.names.extend_from_slice(&user[..user.len().min(ACCOUNT_BYTES_MAX)]);
+            self.names[start..].make_ascii_lowercase();
+            start..self.names.len()
+        });
+        let Attempt { host, outcome, times, time, .. } = *attempt;
+        self.pending.push(Pending { host, account, outcome, times, time, ids: (None, None) });
+        if self.pending.len() == PENDING_MAX {
+            self.settle();
+        }
+    }
+
+    fn block(&mut self, _first_line: u64, _block: &[u8]) -> io::Result<()> {
+        self.settle();
+        Ok(())
+    }
+}
+
+impl Report {
+    /// Puts what is pending into the tables.
+    fn settle(&mut self) {
+        for attempt in &mut self.pending {
+            let Some(host) = attempt.host else { continue };
             let known = self.hosts.len();
             let row = match self.hosts.entry(host) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(free) if known < KEYS_MAX => free.insert(Row::new(known)),
                 Entry::Vacant(_) => {
                     self.full = true;
-                    return None;
+                    continue;
                 }
             };
             row.add(attempt);
-            Some(row.id)
-        });
-        if attempt.host.is_none() && attempt.outcome == Outcome::Failure {
-            self.nowhere += times;
+            attempt.ids.0 = Some(row.id);
         }
-        let account = attempt.user.and_then(|user| {
-            self.folded.clear();
-            self.folded.extend_from_slice(&user[..user.len().min(ACCOUNT_BYTES_MAX)]);
-            self.folded.make_ascii_lowercase();
+        for attempt in &mut self.pending {
+            let Some(account) = attempt.account.clone() else { continue };
+            let name = &self.names[account];
             let known = self.accounts.len();
-            let row = match self.accounts.entry_ref(&self.folded[..]) {
+            let row = match self.accounts.entry_ref(name) {
                 EntryRef::Occupied(known) => known.into_mut(),
                 EntryRef::Vacant(free) if known < KEYS_MAX => {
-                    free.insert_with_key(Account::from_slice(&self.folded), Row::new(known))
+                    free.insert_with_key(Account::from_slice(name), Row::new(known))
                 }
                 EntryRef::Vacant(_) => {
                     self.full = true;
-                    return None;
+                    continue;
                 }
             };
             row.add(attempt);
-            Some(row.id)
-        });
-        if let (Some(host), Some(account)) = (host, account) {
-            self.full |= !self.pairs.add(host, account);
+            attempt.ids.1 = Some(row.id);
         }
+        for attempt in self.pending.drain(..) {
+            if let (Some(host), Some(account)) = attempt.ids {
+                self.full |= !self.pairs.add(host, account);
+            }
+        }
+        self.names.clear();
     }
 
-    fn block(&mut self, _first_line: u64, _block: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Report {
     /// The whole summary. `zone`: for the times shown, the zone of the log. `elapsed`: reading and matching.
     pub fn text(
         &mut self,
@@ -184,6 +222,7 @@ impl Report {
         totals: &Totals,
         elapsed: Duration,
     ) -> String {
+        self.settle();
         let mut out = self.head(zone, totals, elapsed);
         let mut table = Table::new(&["FILTER", "FAILURES", "SUCCESSES"]);
         let mut found: Vec<(&str, Tally)> = Vec::new();
