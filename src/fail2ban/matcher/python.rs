@@ -3,7 +3,8 @@
 //! Differences that change what matches, all found by comparing with Python:
 //! a conditional `(?(name)…)` is read by fancy-regex as text to match unless written `(?(<name>)…)`;
 //! `$` matches before a last newline; `\<` and `\>` are plain characters; `[`, `&&`, `--` and `~~` inside a
-//! class are plain; a brace that is no counter is plain; `{,n}` counts from zero; `\Z` is the very end.
+//! class are plain; a brace that is no counter is plain; `{,n}` counts from zero; `\Z` is the very end; `\s` and `\w` are
+//! other sets of characters.
 //!
 //! Source of the syntax: the manual of Python's `re`.
 
@@ -189,10 +190,11 @@ impl Writer<'_> {
                 self.out.push('\\');
                 self.out.push(c);
             }
-            'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
+            'd' | 'D' => {
                 self.out.push('\\');
                 self.out.push(c);
             }
+            's' | 'S' | 'w' | 'W' => self.python_class(c, in_class),
             'Z' if !in_class => self.out.push_str(r"\z"),
             'n' | 'r' | 't' => {
                 self.out.push('\\');
@@ -204,14 +206,7 @@ impl Writer<'_> {
             'x' => self.code_point(2)?,
             'u' => self.code_point(4)?,
             'U' => self.code_point(8)?,
-            '0' => {
-                let mut value = 0;
-                for _ in 0..2 {
-                    let Some(digit) = self.rest.next_if(|c| ('0'..='7').contains(c)) else { break };
-                    value = value * 8 + digit.to_digit(8).expect("checked to be octal");
-                }
-                self.out.push_str(&format!("\\x{{{value:X}}}"));
-            }
+            '0'..='7' if in_class || c == '0' || self.two_octal_digits_follow() => self.octal(c)?,
             '1'..='9' if !in_class => {
                 self.backtracking()?;
                 let mut number = String::from(c);
@@ -224,6 +219,38 @@ impl Writer<'_> {
             c if in_class => self.class_literal(c),
             c => self.literal(c),
         }
+        Ok(())
+    }
+
+    /// Python's blanks are also the four information separators; its word characters are letters, numbers and `_`, and
+    /// not the marks and joiners that the engines add.
+    fn python_class(&mut self, c: char, in_class: bool) {
+        let set = if c.eq_ignore_ascii_case(&'s') { r"\s\x1C-\x1F" } else { r"\p{L}\p{N}_" };
+        match (c.is_ascii_uppercase(), in_class) {
+            (false, true) => self.out.push_str(set),
+            (false, false) => self.out.push_str(&format!("[{set}]")),
+            (true, _) => self.out.push_str(&format!("[^{set}]")),
+        }
+    }
+
+    /// `\101` is a character where `\10` would be the tenth group.
+    fn two_octal_digits_follow(&self) -> bool {
+        let mut rest = self.rest.clone();
+        (0..2).all(|_| rest.next().is_some_and(|c| c.is_digit(8)))
+    }
+
+    /// The character of up to three octal digits, the first of them read already.
+    fn octal(&mut self, first: char) -> Result<(), SyntaxError> {
+        let mut value = first.to_digit(8).expect("the caller saw an octal digit");
+        for _ in 0..2 {
+            let Some(digit) = self.rest.peek().and_then(|c| c.to_digit(8)) else { break };
+            self.rest.next();
+            value = value * 8 + digit;
+        }
+        if value > 0o377 {
+            return self.bad("an octal escape above 377");
+        }
+        self.out.push_str(&format!("\\x{{{value:X}}}"));
         Ok(())
     }
 
@@ -256,14 +283,12 @@ impl Writer<'_> {
                 break;
             }
             first = false;
-            let begun = self.out.len();
+            // A range, unless what stands before the dash is a class like \w or the dash is the last.
+            let is_set = c == '\\' && self.rest.peek().is_some_and(|next| "dDsSwW".contains(*next));
             match c {
                 '\\' => self.escape(true)?,
                 c => self.class_literal(c),
             }
-            // A range, unless what stands before the dash is a class like \w or the dash is the last.
-            let item = &self.out[begun..];
-            let is_set = matches!(item, r"\d" | r"\D" | r"\w" | r"\W" | r"\s" | r"\S");
             if !is_set && self.rest.peek() == Some(&'-') && !self.starts_with("-]") {
                 self.rest.next();
                 self.out.push('-');
@@ -350,7 +375,12 @@ impl Writer<'_> {
                     if !begins {
                         self.notes.push(LATE_FLAGS);
                     }
-                    self.flags.push_str(&kept);
+                    // The engines refuse a flag that is said twice.
+                    for flag in kept.chars().filter(|&flag| flag != '-') {
+                        if !self.flags.contains(flag) {
+                            self.flags.push(flag);
+                        }
+                    }
                     return Ok(());
                 }
                 _ => return self.bad("an unknown group after (?"),
@@ -419,11 +449,34 @@ mod tests {
         assert_eq!(linear("a(?#no matter)b"), "ab");
         assert_eq!(linear("(?x) a  b # said\n c"), "abc");
         assert_eq!(linear("(?iu)a"), "(?i)a");
+        assert_eq!(linear("(?i)a(?im)b"), "(?im)ab");
+    }
+
+    #[test]
+    fn blanks_and_word_characters_are_those_of_python() {
+        for (pattern, yes, no) in [
+            (r"^a\sb$", "a\u{1c}b\n", "a\u{1b}b\n"),
+            (r"^a[\s]b$", "a\u{1f}b\n", "a_b\n"),
+            (r"^a\Sb$", "a\u{1b}b\n", "a\u{1d}b\n"),
+            (r"^[x\S]$", "a\n", "\u{1e}\n"),
+            (r"^[^\s]$", "a\n", "\u{1e}\n"),
+            (r"^\w\w\w\w$", "é²_字\n", "aaa\u{301}\n"),
+            (r"^[\w-]\W$", "-\u{200d}\n", "a½\n"),
+            (r"^[^\W]$", "½\n", "\u{301}\n"),
+        ] {
+            assert!(matches(pattern, yes) && !matches(pattern, no), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn three_octal_digits_are_a_character_and_fewer_a_group() {
+        assert_eq!(linear(r"\101[\1-\7\12]\0"), r"\x{41}[\x{1}-\x{7}\x{A}]\x{0}");
+        assert_eq!(translate(r"\60", Lines::One, Target::Linear), Err(SyntaxError::NeedsBacktracking));
     }
 
     #[test]
     fn what_python_refuses_is_refused() {
-        for pattern in [r"\y", "[a", "(?P<a-b>x)", "a\\"] {
+        for pattern in [r"\y", r"\777", r"[\8]", "[a", "(?P<a-b>x)", "a\\"] {
             assert!(matches!(translate(pattern, Lines::One, Target::Linear), Err(SyntaxError::Bad { .. })));
         }
     }
