@@ -127,7 +127,13 @@ pub fn moment<'t>(field: impl Fn(&str) -> Option<&'t str>, around: &Surroundings
     let mut hour = number("H").unwrap_or(Some(0))?;
     if let Some(twelve) = number("I") {
         let afternoon = field("p").is_some_and(|p| p.eq_ignore_ascii_case("pm"));
-        hour = twelve? % 12 + if afternoon { 12 } else { 0 };
+        // `%l` also takes the hours from 13 to 19, which then are themselves.
+        hour = match (twelve?, afternoon) {
+            (12, false) => 0,
+            (12, true) => 12,
+            (hour, false) => hour,
+            (hour, true) => hour + 12,
+        };
     }
     let minute = number("M").unwrap_or(Some(0))?;
     let second = number("S").unwrap_or(Some(0))?;
@@ -222,6 +228,17 @@ mod tests {
     fn a_stamp_without_a_day_is_of_today_or_of_yesterday() {
         assert_eq!(read(&[("H", "11"), ("M", "59")], None), Some(NOW - 60));
         assert_eq!(read(&[("H", "12"), ("M", "01")], None), Some(NOW + 60 - 86_400));
+    }
+
+    #[test]
+    fn hours_of_twelve_follow_am_and_pm_and_larger_ones_stand_for_themselves() {
+        let hour = |hour, p| read(&[("Y", "2005"), ("m", "8"), ("d", "14"), ("I", hour), ("p", p)], None);
+        for (said, p, hours) in
+            [("12", "am", 0), ("1", "", 1), ("12", "PM", 12), ("11", "pm", 23), ("14", "", 14)]
+        {
+            assert_eq!(hour(said, p), Some(NOW + (hours - 12) * 3600), "{said} {p}");
+        }
+        assert_eq!(hour("14", "pm"), None);
     }
 
     #[test]

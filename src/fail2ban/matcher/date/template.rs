@@ -356,7 +356,8 @@ fn expand(pattern: &str, decade_max: u8) -> Result<String, String> {
         }
         let count = used.iter().filter(|known| *known == group).count() + 1;
         used.push(group.to_owned());
-        let blank = if matches!(name, "k" | "l" | "Exk" | "Exl") { " ?" } else { "" };
+        // In brackets, since blanks around a pattern are cut off.
+        let blank = if matches!(name, "k" | "l" | "Exk" | "Exl") { "[ ]?" } else { "" };
         let number = if count == 1 { String::new() } else { format!("__{count}") };
         out.push_str(&format!("{blank}(?P<{group}{number}>{regex})"));
     }
@@ -379,6 +380,7 @@ mod tests {
         assert_eq!(stamp("%ExH:%ExM", "at12:345"), None);
         assert_eq!(stamp("**%ExH:%ExM**", "at12:345"), Some("12:34"));
         assert_eq!(stamp("{UNB}%ExH:%ExM", "at12:345"), Some("12:34"));
+        assert_eq!(stamp("%k:%M", "at  9:15 x"), Some(" 9:15"));
     }
 
     #[test]
