@@ -66,7 +66,7 @@ struct Entry {
     template: usize,
     hits: u64,
     last_used: Timestamp,
-    /// Where it matched last. Bytes from the line's begin.
+    /// Where it matched last. Characters from the line's begin.
     distance: usize,
     /// Matches, also those that did not win.
     matches: u64,
@@ -114,6 +114,7 @@ pub struct DateState {
     first_unused: usize,
 }
 
+/// The last match: where it lay, in characters from the line's begin, and what stood around it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Last {
     index: usize,
@@ -123,6 +124,20 @@ struct Last {
     end: usize,
     before_end: Option<char>,
     at_end: Option<char>,
+}
+
+/// How many characters stand before byte `at`.
+fn column(line: &str, at: usize) -> usize {
+    let before = &line[..at];
+    if before.is_ascii() { at } else { before.chars().count() }
+}
+
+/// The byte at which character `column` begins; the length of `line` for the one after its last; `None` beyond.
+fn byte_of(line: &str, column: usize) -> Option<usize> {
+    match line.as_bytes().get(..column) {
+        Some(before) if before.is_ascii() => Some(column),
+        _ => line.char_indices().map(|(at, _)| at).chain([line.len()]).nth(column),
+    }
 }
 
 fn char_before(line: &str, at: usize) -> Option<char> {
@@ -224,14 +239,18 @@ impl DateState {
             let found = if anchored {
                 tried = last.index;
                 entry.find_again(dates, line, 0, line.len())
-            } else if last.same_bounds(line) {
-                entry.find_again(dates, line, last.start, last.end)
+            } else if let Some((start, end)) = last.same_bounds(line) {
+                entry.find_again(dates, line, start, end)
             } else {
                 tried = last.index;
                 entry.find_again(dates, line, 0, line.len())
             };
             match found {
-                Some(found) if single || anchored || (found.start == last.start && found.end == last.end) => {
+                Some(found)
+                    if single
+                        || anchored
+                        || (column(line, found.start), column(line, found.end)) == (last.start, last.end) =>
+                {
                     winner = Some((found, last.index));
                 }
                 Some(found) => best = Some((found, last.index)),
@@ -245,7 +264,8 @@ impl DateState {
         let entry = &mut self.entries[index];
         entry.hits += 1;
         entry.last_used = now;
-        entry.distance = found.start;
+        let (start, end) = (column(line, found.start), column(line, found.end));
+        entry.distance = start;
         if self.first_unused == index {
             self.first_unused += 1;
         }
@@ -253,10 +273,10 @@ impl DateState {
         let index = if moves { self.reorder(dates, index) } else { index };
         self.last = Some(Last {
             index,
-            start: found.start,
+            start,
             before_start: char_before(line, found.start),
             at_start: char_at(line, found.start),
-            end: found.end,
+            end,
             before_end: char_before(line, found.end),
             at_end: char_at(line, found.end),
         });
@@ -279,7 +299,8 @@ impl DateState {
             let settled = index + 1 >= count
                 || entry.template(dates).anchored
                 || (found.start == 0 && entry.hits > 0 && next_unused);
-            if !settled && (found.start > entry.distance || found.start > last_start) {
+            let distance = column(line, found.start);
+            if !settled && (distance > entry.distance || distance > last_start) {
                 // Perhaps it stands in the body of the message: keep the leftmost, and look on.
                 if best.as_ref().is_none_or(|(best, _)| found.start < best.start) {
                     *best = Some((found, index));
@@ -318,17 +339,19 @@ impl DateState {
 }
 
 impl Last {
-    /// Whether the signs around the old place are the same, so that only this place need be searched.
-    fn same_bounds(&self, line: &str) -> bool {
-        let inner = |c: Option<char>| c.is_some_and(|c| !c.is_alphanumeric());
-        line.is_char_boundary(self.start.min(line.len()))
-            && self.start <= line.len()
-            && line.is_char_boundary(self.end.min(line.len()))
-            && self.end <= line.len()
-            && (char_before(line, self.start) == self.before_start
-                || (char_at(line, self.start) == self.at_start && inner(self.at_start)))
-            && (char_at(line, self.end) == self.at_end
-                || (char_before(line, self.end) == self.before_end && inner(self.before_end)))
+    /// The old place as a range of bytes, if the signs around it are the same, so that only this place need be
+    /// searched.
+    fn same_bounds(&self, line: &str) -> Option<(usize, usize)> {
+        let inner = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+        let around = |at: Option<usize>| match at {
+            Some(at) => (char_before(line, at), char_at(line, at)),
+            None => (None, None),
+        };
+        let (start, end) = (byte_of(line, self.start), byte_of(line, self.end));
+        let ((before_start, at_start), (before_end, at_end)) = (around(start), around(end));
+        let same = (before_start == self.before_start || (at_start == self.at_start && inner(at_start)))
+            && (at_end == self.at_end || (before_end == self.before_end && inner(before_end)));
+        same.then_some((start.unwrap_or(line.len()), end.unwrap_or(line.len())))
     }
 }
 
@@ -407,6 +430,16 @@ mod tests {
             ["Aug 14 12:00:00 mx a", "Aug 14 11:00:00 mx at 2005-08-13 01:02:03", "Aug 14 12:00:00 mx b"];
         let found = dates(None, &lines);
         assert_eq!(found[1].as_ref().map(|(stamp, _)| stamp.as_str()), Some("Aug 14 11:00:00"));
+    }
+
+    #[test]
+    fn a_place_in_the_line_is_counted_in_characters() {
+        // Only the place of the line before is looked at, since the same signs stand around it.
+        let found = dates(Some("%S"), &["2005-08-14 x", "é 14-09-2005 x"]);
+        let stamps: Vec<_> = found.iter().flatten().map(|(stamp, _)| stamp.as_str()).collect();
+        assert_eq!(stamps, ["08", "09"]);
+        assert_eq!((column("é1", 2), byte_of("é1", 1), byte_of("é1", 2)), (1, Some(2), Some(3)));
+        assert_eq!((byte_of("é1", 3), byte_of("12", 2), byte_of("12", 3)), (None, Some(2), None));
     }
 
     #[test]
