@@ -104,9 +104,7 @@ impl Program {
         for (number, text) in rules.failregex.iter().enumerate() {
             let part = Part::Failregex(number);
             let pattern = read(part, text, if several { Lines::Each } else { Lines::One })?;
-            let named = |pattern: &Pattern| {
-                ["fid", "ip4", "ip6", "dns", "mlfid"].iter().any(|n| pattern.has_group(n))
-            };
+            let named = |pattern: &Pattern| IDS.iter().any(|name| pattern.has_group(name));
             if !named(&pattern) && !prefregex.as_ref().is_some_and(named) {
                 return Err(MatcherError::Regex { part, error: PatternError::NoFailureId });
             }
@@ -267,8 +265,7 @@ impl Judging<'_> {
                 }
             }
             self.buffer = found.others;
-            let mut groups = before;
-            groups.update(&found.groups, true);
+            let groups = united(before, &found.groups);
             return self.failure(now, number, groups, &found.lines, time);
         }
         if overran { Outcome::Overrun } else { Outcome::NoMatch }
@@ -339,6 +336,24 @@ impl Judging<'_> {
             (None, None) => None,
         }
     }
+}
+
+/// Groups that say who it was.
+const IDS: [&str; 5] = ["fid", "ip4", "ip6", "dns", "mlfid"];
+
+/// The groups of prefregex and of a failregex, which win, also where they took no part in the match. Where nobody would
+/// be left by that, whom prefregex found stays.
+fn united(before: Groups, found: &Groups) -> Groups {
+    let mut groups = before.clone();
+    groups.update(found, true);
+    if IDS.iter().all(|name| groups.get(name).is_none()) {
+        for name in IDS.iter().chain(&["cidr"]) {
+            if let Some(value) = before.get(name) {
+                groups.set(name, Some(value.clone()));
+            }
+        }
+    }
+    groups
 }
 
 /// An address in the form `inet_pton` takes: `192.030.0.6` could be octal, and is none.

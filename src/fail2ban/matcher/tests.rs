@@ -54,6 +54,19 @@ fn a_line_without_a_date_takes_the_last_one_while_it_is_fresh() {
 }
 
 #[test]
+fn whom_prefregex_found_is_kept_where_the_failregex_names_nobody() {
+    let prefregex =
+        Some(r"^ mx auth(?:\(<ADDR>\))?<F-USER>\S*</F-USER>: <F-CONTENT>.+</F-CONTENT>$".to_owned());
+    let regex = r"^(?:by <F-USER>\S+</F-USER> )?(?:from <ADDR>: )?mismatch$";
+    let mut matcher = matcher(&Rules { prefregex, ..rules(&[regex]) });
+    let found = hit(read(&mut matcher, "Aug 14 11:59:00 mx auth(192.0.2.7)ana: mismatch"));
+    assert_eq!((text(&found.id).as_str(), found.groups.text("user")), ("192.0.2.7", None));
+    let found = hit(read(&mut matcher, "Aug 14 11:59:00 mx auth(192.0.2.7)ana: from 192.0.2.8: mismatch"));
+    assert_eq!(text(&found.id), "192.0.2.8");
+    assert!(matches!(read(&mut matcher, "Aug 14 11:59:00 mx authana: mismatch"), Outcome::NoFailure));
+}
+
+#[test]
 fn the_first_regex_that_matches_wins() {
     let mut matcher = matcher(&rules(&["^a <HOST>", "^a <HOST> b"]));
     assert_eq!(hit(read(&mut matcher, "a 192.0.2.7 b")).regex, 0);
