@@ -91,7 +91,8 @@ fn entry_end(text: &str) -> usize {
     loop {
         let skipped = text[end..].len() - text[end..].trim_start().len();
         if !text[end + skipped..].starts_with('[') {
-            return end;
+            // What follows without a blank makes it no bracket: taken as far as a blank, and refused later.
+            return if skipped == 0 && end < text.len() { blank.max(1) } else { end };
         }
         let Some(length) = group(&text[end + skipped..]) else {
             // Not closed: what stands up to the next blank is taken, and refused later.
@@ -160,5 +161,6 @@ mod tests {
         );
         assert_eq!(split(""), Vec::<String>::new());
         assert_eq!(split("a[x b"), ["a[x", "b"]);
+        assert_eq!(split("a[x=1 2]b c[y=3]"), ["a[x=1", "2]b", "c[y=3]"]);
     }
 }
