@@ -114,8 +114,7 @@ pub enum MatcherError {
     #[error("logtimezone {0:?} is neither an offset such as +0200 nor a known abbreviation such as CET")]
     Zone(String),
     #[error(
-        "logencoding {0:?} is not read here; these are: auto, utf-8, ascii, latin-1, iso-8859-15, cp1252; let the program \
-         write UTF-8"
+        "logencoding {0:?} is not read here, as UTF-16 and whatever else has no newline byte; let the program write UTF-8"
     )]
     Encoding(String),
 }
