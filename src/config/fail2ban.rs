@@ -179,6 +179,7 @@ impl Maker<'_> {
         let said = &self.jail.ban_time_increment;
         let mut increment = Increment {
             enabled: said.enabled,
+            known_bad: said.enabled,
             overalljails: said.overall_jails.unwrap_or(false),
             decay: None,
             ..Increment::default()

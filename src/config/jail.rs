@@ -257,6 +257,7 @@ fn increment(value: &Value) -> Result<Increment, ReportedError> {
         "scale",
         "maxtime",
         "rndtime",
+        "known_bad",
         "overalljails",
         "decay",
     ];
@@ -296,6 +297,7 @@ fn increment(value: &Value) -> Result<Increment, ReportedError> {
                 }
             }
             "rndtime" => out.rndtime = value.duration(&name)?,
+            "known_bad" => out.known_bad = value.flag(&name)?,
             "overalljails" => out.overalljails = value.flag(&name)?,
             "decay" => {
                 out.decay = match value.span(&name)? {

@@ -275,6 +275,7 @@ impl Translator<'_> {
             } else if scale != 1.0 {
                 parts.push(format!("scale = {scale:?}"));
             }
+            parts.push("known_bad = true".to_owned());
             parts.push("decay = -1".to_owned());
             for (key, time) in [("maxtime", &increment.max_time), ("rndtime", &increment.rnd_time)] {
                 if let Some(Time::Seconds(seconds)) = time {

@@ -45,6 +45,14 @@ pub(super) fn length(bantime: Span, increment: &Increment, earlier: u32, random:
     Span::For(grown.max(base) + Duration::from_micros(extra))
 }
 
+/// How often a failure counts of a target that has `earlier` bans behind it.
+pub(super) fn weight(increment: &Increment, earlier: u32) -> u32 {
+    match increment.enabled && increment.known_bad && earlier > 0 {
+        true => (1 << earlier.min(GROWTH_STEPS_MAX)) / 2 + 1,
+        false => 1,
+    }
+}
+
 /// What is left of `count` earlier bans, the last of which ended at `last_end`: half for each full `decay`.
 pub(super) fn faded(count: u32, last_end: Timestamp, now: Timestamp, decay: Option<Duration>) -> u32 {
     let Some(decay) = decay.filter(|decay| !decay.is_zero()) else { return count };
@@ -67,6 +75,15 @@ mod tests {
 
     fn on() -> Increment {
         Increment { enabled: true, ..Increment::default() }
+    }
+
+    #[test]
+    fn failures_of_the_known_bad_weigh_more_with_each_earlier_ban() {
+        let weights = |increment: &Increment| [0, 1, 2, 3, 4, 99].map(|earlier| weight(increment, earlier));
+        let known_bad = Increment { known_bad: true, ..on() };
+        assert_eq!(weights(&known_bad), [1, 2, 3, 5, 9, 524_289]);
+        assert_eq!(weights(&on()), [1; 6]);
+        assert_eq!(weights(&Increment { enabled: false, ..known_bad }), [1; 6]);
     }
 
     #[test]

@@ -204,6 +204,7 @@ impl Jails {
         if self.is_too_old(now, jail, at) {
             return Seen::TooOld;
         }
+        let times = times.saturating_mul(self.weight(key, at));
         let mut evicted = None;
         let known_before = self.tracked.len();
         let ripe = self.tracked.push(key, at, times, (maxretry, findtime), &mut self.random, &mut evicted);
@@ -341,6 +342,14 @@ impl Jails {
     pub(super) fn earlier(&self, key: Key, at: Timestamp) -> u32 {
         let increment = &self.jail(key.jail).settings.increment;
         self.histories.earlier(key, increment.overalljails, at, increment.decay)
+    }
+
+    /// How often a failure of `key` counts.
+    fn weight(&self, key: Key, at: Timestamp) -> u32 {
+        match self.jail(key.jail).settings.increment.known_bad {
+            true => bantime::weight(&self.jail(key.jail).settings.increment, self.earlier(key, at)),
+            false => 1,
+        }
     }
 
     /// Puts a ban in place, with its count and history, and answers it as it is shown.

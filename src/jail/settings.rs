@@ -38,6 +38,9 @@ pub struct Increment {
     pub maxtime: Option<Duration>,
     /// Up to this much is added at random, so that nobody can time a return.
     pub rndtime: Duration,
+    /// Each failure of a target with earlier bans counts more than once, as fail2ban has it: 2, 3, 5, 9 times with 1, 2,
+    /// 3, 4 of them. Natively off.
+    pub known_bad: bool,
     /// Earlier bans in all jails count, not only this one's.
     pub overalljails: bool,
     /// The number of earlier bans halves with each such span that passes without one. `None`: never.
@@ -54,6 +57,7 @@ impl Default for Increment {
             formula: None,
             maxtime: None,
             rndtime: Duration::ZERO,
+            known_bad: false,
             overalljails: false,
             decay: Some(Duration::from_secs(60 * 86_400)),
         }

@@ -209,6 +209,21 @@ fn bans_grow_and_shrink_again_after_quiet_times() {
 }
 
 #[test]
+fn who_was_banned_before_is_banned_sooner_where_known_bad_says_so() {
+    let increment = Increment { enabled: true, known_bad: true, decay: None, ..Increment::default() };
+    let mut world = World::of(vec![JailSettings { increment, ..sasl() }]);
+    let mut tries = Vec::new();
+    for _ in 0..4 {
+        let needed = (1..=5).find(|_| world.fail("203.0.113.7") == Seen::Banned);
+        tries.push(needed.expect("five failures ban in any case"));
+        world.now = world.ban().until.unwrap();
+        world.expire();
+    }
+    assert_eq!(tries, [5, 3, 2, 1], "each counts once, twice, three times, five times");
+    assert_eq!(world.fail("203.0.113.8"), Seen::Counted, "others are as they were");
+}
+
+#[test]
 fn bans_of_all_jails_count_where_overalljails_says_so() {
     let increment = Increment { enabled: true, overalljails: true, ..Increment::default() };
     let mut world = World::of(vec![sasl(), JailSettings { increment, ..imap() }]);
