@@ -8,7 +8,8 @@ use super::timestamp::{self, Date};
 /// How a log's lines are built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum FrameKind {
-    /// `DATE HOST IDENT[PID]: MESSAGE`, with `<PRI>` or not, RFC 5424, or a journal's form without date.
+    /// `DATE HOST IDENT[PID]: MESSAGE`, with `<PRI>` or not, RFC 5424, or a journal's form without date; and what some
+    /// log daemons and programs make of these.
     Syslog,
     /// A date at the start, then the message.
     Date,
@@ -72,7 +73,7 @@ pub struct Framed<'a> {
 }
 
 fn date(line: &[u8]) -> Option<Framed<'_>> {
-    let (len, date) = timestamp::at_start(line)?;
+    let Some((len, date)) = timestamp::at_start(line) else { return date(past_container(line)?) };
     let rest = &line[len..];
     let skip = rest.iter().position(|b| !matches!(b, b' ' | b'\t' | b':')).unwrap_or(rest.len());
     Some(Framed {
@@ -130,6 +131,11 @@ fn syslog(line: &[u8]) -> Option<Framed<'_>> {
             return rfc5424(&line[at + 2..]);
         }
     }
+    if let [b'1', b' ', rest @ ..] = line
+        && rest.first().is_some_and(u8::is_ascii_digit)
+    {
+        return rfc5424(rest);
+    }
     let date = timestamp::at_start(&line[at..]);
     if let Some((len, _)) = date {
         at += len;
@@ -137,17 +143,29 @@ fn syslog(line: &[u8]) -> Option<Framed<'_>> {
             return None;
         }
         at += 1;
+        // A container's log puts a date of its own before the line; it has a zone more often.
+        if let Some((len, _)) = timestamp::at_start(&line[at..])
+            && line.get(at + len) == Some(&b' ')
+        {
+            at += len + 1;
+        }
     }
-    let mut rest = &line[at..];
-    rest = skip_blanks(rest);
+    let rest = skip_priority(skip_blanks(&line[at..]));
     // HOST, unless it is missing: then the first word is already `IDENT[PID]:` or `IDENT:`. Of hosts only an IPv6
     // address may end so.
     let word_end = memchr::memchr(b' ', rest)?;
     let word = &rest[..word_end];
-    if !word.ends_with(b":") || crate::addr::Host::from_bytes(word).is_some() {
-        rest = skip_blanks(&rest[word_end + 1..]);
-    }
-    let (ident, pid, rest) = ident(rest)?;
+    let after = skip_priority(skip_blanks(&rest[word_end + 1..]));
+    let no_host = word.ends_with(b":") && crate::addr::Host::from_bytes(word).is_none();
+    let tagged = if no_host { rest } else { after };
+    let Some((ident, pid, rest)) = ident(tagged).or_else(|| date.and(own_tag(tagged))) else {
+        return match date {
+            // RFC 5424 without its beginning, as templates write it.
+            Some((_, date)) if line.get(10) == Some(&b'T') => after_host(Some(date), after),
+            Some(_) => None,
+            None => syslog(past_container(line)?),
+        };
+    };
     let (message, times) = repeated(skip_stamp(skip_blanks(rest)));
     Some(Framed {
         kind: FrameKind::Syslog,
@@ -185,22 +203,36 @@ fn ident(text: &[u8]) -> Option<Tagged<'_>> {
     }
 }
 
+/// `IDENT[PID] ` without a colon, as ProFTPD writes it into a log of its own.
+fn own_tag(text: &[u8]) -> Option<Tagged<'_>> {
+    let end = memchr::memchr(b' ', text)?;
+    let word = text[..end].strip_suffix(b"]")?;
+    let open = memchr::memchr(b'[', word)?;
+    let (ident, pid) = (&word[..open], &word[open + 1..]);
+    let fits = !ident.is_empty() && !pid.is_empty() && pid.iter().all(u8::is_ascii_digit);
+    fits.then_some((ident, Some(pid), &text[end..]))
+}
+
 /// After `<PRI>1 `: TIMESTAMP HOST APP-NAME PROCID MSGID STRUCTURED-DATA, a byte order mark or none, MESSAGE.
 fn rfc5424(text: &[u8]) -> Option<Framed<'_>> {
-    let (date, mut rest) = match text {
+    let (date, rest) = match text {
         [b'-', b' ', rest @ ..] => (None, rest),
         _ => {
             let (len, date) = timestamp::at_start(text)?;
             (Some(date), text[len..].strip_prefix(b" ")?)
         }
     };
+    after_host(date, &rest[memchr::memchr(b' ', rest)? + 1..])
+}
+
+/// RFC 5424's header from APP-NAME on.
+fn after_host(date: Option<Date>, mut rest: &[u8]) -> Option<Framed<'_>> {
     let mut word = || -> Option<&[u8]> {
         let end = memchr::memchr(b' ', rest)?;
         let word = &rest[..end];
         rest = &rest[end + 1..];
         Some(word)
     };
-    let _host = word()?;
     let ident = word()?;
     let pid = word()?;
     let _id = word()?;
@@ -244,9 +276,63 @@ fn skip_blanks(text: &[u8]) -> &[u8] {
     &text[skip..]
 }
 
-/// A kernel's `[   12.345678] `.
+/// `mail.info ` as BusyBox and OpenWrt write it, `<mail.info> ` as FreeBSD does.
+fn skip_priority(text: &[u8]) -> &[u8] {
+    if text.first().is_none_or(|first| *first != b'<' && !first.is_ascii_lowercase()) {
+        return text;
+    }
+    let Some(end) = text.iter().take(20).position(|b| *b == b' ') else { return text };
+    let word = &text[..end];
+    let word = word.strip_prefix(b"<").and_then(|word| word.strip_suffix(b">")).unwrap_or(word);
+    if is_priority(word) { skip_blanks(&text[end + 1..]) } else { text }
+}
+
+fn is_priority(word: &[u8]) -> bool {
+    let Some(dot) = memchr::memchr(b'.', word) else { return false };
+    let (facility, level) = (&word[..dot], &word[dot + 1..]);
+    let known = matches!(
+        facility,
+        b"auth" | b"authpriv" | b"security" | b"mail" | b"daemon" | b"user" | b"syslog" | b"ftp" | b"news"
+    ) || matches!(facility, [b'l', b'o', b'c', b'a', b'l', b'0'..=b'7']);
+    known
+        && matches!(
+            level,
+            b"emerg"
+                | b"alert"
+                | b"crit"
+                | b"err"
+                | b"error"
+                | b"warn"
+                | b"warning"
+                | b"notice"
+                | b"info"
+                | b"debug"
+        )
+}
+
+/// What follows `NAME  | `, which stands before each line of several containers' logs shown together.
+fn past_container(line: &[u8]) -> Option<&[u8]> {
+    let name = line
+        .iter()
+        .take(64)
+        .position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')))
+        .filter(|end| *end > 0)?;
+    skip_blanks(&line[name..]).strip_prefix(b"| ")
+}
+
+/// A kernel's `[   12.345678] `, Solaris' `[ID 197553 mail.info] `.
 fn skip_stamp(text: &[u8]) -> &[u8] {
     let [b'[', rest @ ..] = text else { return text };
+    if let Some(id) = rest.strip_prefix(b"ID ") {
+        let digits = id.iter().take_while(|b| b.is_ascii_digit()).count();
+        let end = id.iter().take(40).position(|b| *b == b']');
+        return match (id.get(digits), end) {
+            (Some(b' '), Some(end)) if digits > 0 && is_priority(&id[digits + 1..end]) => {
+                skip_blanks(&id[end + 1..])
+            }
+            _ => text,
+        };
+    }
     let Some(end) = rest.iter().take(20).position(|b| *b == b']') else { return text };
     let inner = rest[..end].trim_ascii();
     let mut dots = 0;
@@ -397,103 +483,4 @@ fn fits(glob: &[u8], text: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parts(line: &str) -> Option<(String, String, u32)> {
-        let framed = syslog(line.as_bytes())?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Some((text(framed.ident?), text(framed.message), framed.times))
-    }
-
-    #[test]
-    fn every_syslog_form_gives_the_same_parts() {
-        for line in [
-            "Jun  1 06:27:45 mail sshd[12]: hello: world",
-            "<38>Jun  1 06:27:45 mail sshd[12]: hello: world",
-            "Jun  1 06:27:45 2026 mail sshd[12]: hello: world",
-            "2026-06-01T06:27:45.123456+02:00 mail sshd[12]: hello: world",
-            "2026-06-01T06:27:45.123456+02:00 mail sshd: hello: world",
-            "Jun  1 06:27:45 sshd[12]: hello: world",
-            "Jun  1 06:27:45 sshd: hello: world",
-            "Jun  1 06:27:45 fd00:db8:: sshd[12]: hello: world",
-            "mail sshd[12]: hello: world",
-            "<38>1 2026-06-01T06:27:45Z mail sshd 12 - - hello: world",
-            "<38>1 - mail sshd 12 - -  hello: world",
-            "<38>1 2026-06-01T06:27:45Z mail sshd 12 ID [a b=\"x]\\\"\"][c d=\"e\"] \u{feff}hello: world",
-            "Jun  1 06:27:45 mail sshd[12]: [   12.345678] hello: world",
-        ] {
-            assert_eq!(parts(line), Some(("sshd".into(), "hello: world".into(), 1)), "{line}");
-        }
-    }
-
-    #[test]
-    fn the_first_blank_is_found_wherever_it_is() {
-        for len in 0..40 {
-            for at in 0..len {
-                let mut text = vec![b'!'; len];
-                text[at..].fill(b' ');
-                assert_eq!(near_blank(&text), Some(at));
-                text[at..].fill(b'!');
-                text[len - 1] = b' ';
-                assert_eq!(near_blank(&text), Some(len - 1));
-            }
-            assert_eq!(near_blank(&vec![b'\xa0'; len]), None);
-        }
-    }
-
-    #[test]
-    fn repeated_messages_are_opened() {
-        assert_eq!(
-            parts("Jun  1 06:27:45 mail sshd[12]: message repeated 3 times: [ hello]"),
-            Some(("sshd".into(), "hello".into(), 3))
-        );
-        let as_it_is = "message repeated 3 times: [ hello";
-        assert_eq!(parts(&format!("Jun  1 06:27:45 mail x: {as_it_is}")).unwrap().1, as_it_is);
-    }
-
-    #[test]
-    fn what_is_no_syslog_line_is_none() {
-        for line in [
-            "",
-            " ",
-            "x",
-            "Jun  1 06:27:45",
-            "Jun  1 06:27:45 mail",
-            "Jun  1 06:27:45 mail sshd",
-            "Jun  1 06:27:45 mail last message repeated 2 times",
-            "<38>1 2026-06-01T06:27:45Z mail sshd",
-            "<>x y z: m",
-            "[2026-06-01 06:27:45] mail sshd[12]: x",
-            "Jun  1 06:27:45 mail sshd[12 x]: y",
-        ] {
-            assert_eq!(parts(line), None, "{line}");
-        }
-    }
-
-    #[test]
-    fn a_date_frame_leaves_the_rest() {
-        for (line, want) in [
-            ("2026-06-01 06:27:45,895 WARN  [x] [y] security - z", "WARN  [x] [y] security - z"),
-            ("2026/06/01 06:27:45 [error] 12#12: *3 user", "[error] 12#12: *3 user"),
-            ("[01-Jun-2026 06:27:45 +0000]: <s> IMAP Error: x", "<s> IMAP Error: x"),
-            ("Jun 01 06:27:45 sogod [123]: y", "sogod [123]: y"),
-            ("[Mon Jun 01 06:27:45.123456 2026] [auth_basic:error] [pid 1]", "[auth_basic:error] [pid 1]"),
-        ] {
-            let framed = date(line.as_bytes()).unwrap();
-            assert_eq!(String::from_utf8_lossy(framed.message), want);
-        }
-    }
-
-    #[test]
-    fn ident_globs_fit_whole_names() {
-        let fits = |glob: &str, ident: &str, short| IdentGlob::new(glob).fits(ident.as_bytes(), short);
-        assert!(fits("postfix/smtpd", "postfix/smtpd", false));
-        assert!(!fits("postfix/smtpd", "postfix/smtpd2", false));
-        assert!(fits("postfix/*/smtpd", "postfix/submission/smtpd", false));
-        assert!(fits("postfix*/smtpd", "postfix-out/smtpd", false));
-        assert!(fits("*", "anything", false));
-        assert!(!fits("postfix/smtpd", "postfix", false));
-        assert!(fits("postfix/smtpd", "postfix", true));
-    }
-}
+mod tests;

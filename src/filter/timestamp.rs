@@ -36,7 +36,7 @@ pub struct Civil {
 /// Reads the date at the start of `text`: how many bytes it takes, and what it says.
 ///
 /// Forms: `Jun  1 06:27:45[.123][ 2026]`, `Jun  1 2026 06:27:45`, `Mon Jun 01 06:27:45.123456 2026`,
-/// `Mon, 01 Jun 2026 06:27:45 +0000`, `2026-06-01T06:27:45.123+02:00`, `2026-06-01 06:27:45,123[ +0200]`,
+/// `Mon, 01 Jun 2026 06:27:45 +0000`, `Mon 2026-06-01 06:27:45 CEST`, `2026-06-01T06:27:45.123+02:00`, `2026-06-01 06:27:45,123[ +0200]`,
 /// `2026/06/01 06:27:45`, `01/Jun/2026:06:27:45 +0000`, `01-Jun-2026 06:27:45 +0000`, `20260601 06:27:45`,
 /// `1795300000[.123]`, `@4000000068...` (TAI64N); each also in brackets.
 pub fn at_start(text: &[u8]) -> Option<(usize, Date)> {
@@ -74,6 +74,16 @@ fn letters_first(text: &[u8]) -> Option<(usize, Date)> {
         return None;
     }
     match *text.get(3)? {
+        // As `journalctl -o short-full` writes it. Of zones by name only UTC's is known; another is the log's.
+        b' ' if text.get(4).is_some_and(u8::is_ascii_digit) => {
+            let (len, date) = digits_first(&text[4..])?;
+            let name = match text.get(4 + len..)? {
+                [b' ', rest @ ..] => rest.iter().take_while(|b| b.is_ascii_uppercase()).count(),
+                _ => 0,
+            };
+            let named = (2..=5).contains(&name) && text.get(4 + len + 1 + name) == Some(&b' ');
+            Some((4 + len + if named { 1 + name } else { 0 }, date))
+        }
         b' ' => {
             let month = month(&text[4..])?;
             let (len, date) = month_first(&text[4..], month)?;
@@ -115,7 +125,7 @@ fn month_first(text: &[u8], month: u8) -> Option<(usize, Date)> {
     let end = at + 1 + len;
     let tail = &text[end..];
     if let [b' ', b'1' | b'2', b'9' | b'0', _, _, after @ ..] = tail
-        && matches!(after.first(), None | Some(b' ' | b']' | b':' | b','))
+        && matches!(after, [] | [b' ' | b']' | b',', ..] | [b':'] | [b':', b' ', ..])
         && let Some(year) = year(&tail[1..])
     {
         return civil(end + 5, Some(year), month, day, second, micros, None);

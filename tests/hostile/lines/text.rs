@@ -283,7 +283,7 @@ pub fn render(template: &str, peer: &str, dice: &mut dyn Dice, client: &mut Clie
     let mut out = Vec::new();
     let mut rest = template;
     // One program writes all lines of a record.
-    let form = dice.below(3);
+    let form = dice.below(9);
     while let Some(open) = rest.find('{') {
         out.extend_from_slice(&rest.as_bytes()[..open]);
         let close = open + rest[open..].find('}').expect("a template closes its braces");
@@ -306,12 +306,12 @@ pub fn render(template: &str, peer: &str, dice: &mut dyn Dice, client: &mut Clie
             "nginx" => out.extend_from_slice(b"2026/06/03 10:00:00 [error] 61#61: *7 "),
             "zlog" => out.extend_from_slice(b"2026-06-03 16:00:01,101 "),
             "snappy" => out.extend_from_slice(b"[2026-06-10 09:00:00] "),
-            "eximlog" => match form {
+            "eximlog" => match form % 3 {
                 0 => out.extend_from_slice(b"2026-06-04 12:00:00 "),
                 1 => out.extend_from_slice(b"2026-06-04 12:00:00.417 +0200 [4410] "),
                 _ => out.extend_from_slice(b"Jun  4 12:00:00 mx exim[4410]: 2026-06-04 12:00:00 "),
             },
-            "roundcube" if form == 2 => out.extend_from_slice(b"Jun  8 06:30:00 web roundcube[70]: "),
+            "roundcube" if form % 3 == 2 => out.extend_from_slice(b"Jun  8 06:30:00 web roundcube[70]: "),
             "roundcube" => out.extend_from_slice(b"[08-Jun-2026 06:30:00 +0000]: "),
             "sogo" => out.extend_from_slice(b"Jun 09 10:00:00 sogod [310]: "),
             _ => match name.split_once(' ') {
@@ -319,6 +319,11 @@ pub fn render(template: &str, peer: &str, dice: &mut dyn Dice, client: &mut Clie
                     let head = match form {
                         0 => format!("Jun  3 10:00:00 mx {ident}[71]: "),
                         1 => format!("2026-06-03T10:00:00.123456+02:00 mx {ident}[71]: "),
+                        2 => format!("Jun  3 10:00:00 mx mail.info {ident}[71]: "),
+                        3 => format!("Wed 2026-06-03 10:00:00 CEST mx {ident}[71]: "),
+                        4 => format!("Jun  3 10:00:00 mx {ident}[71]: [ID 197553 mail.info] "),
+                        5 => format!("mail-1  | Jun  3 10:00:00 mx {ident}[71]: "),
+                        6 => format!("2026-06-03T10:00:00Z mx {ident} 71 - - "),
                         _ => format!("<22>1 2026-06-03T10:00:00Z mx {ident} 71 - - "),
                     };
                     out.extend_from_slice(head.as_bytes());
