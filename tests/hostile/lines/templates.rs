@@ -106,6 +106,9 @@ pub const TEMPLATES: &[Template] = &[
     t("dovecot", Nothing, "{syslog dovecot}lmtp(x)<78><Qx>: sieve: msgid={dovecot}: stored mail into mailbox '{dovecot}'"),
     t("dovecot", Loud("aggressive"), "{syslog dovecot}auth: passwd-file({dovecot},{ip}): Password mismatch (SHA1 of given password: 5baa61)"),
     t("dovecot", Loud("aggressive"), "{syslog dovecot}auth-worker(7): conn unix:auth-worker (pid=9902,uid=114): auth-worker<41>: sql({dovecot},{ip}): unknown user"),
+    t("dovecot", Loud("aggressive"), "{syslog dovecot}auth({dovecot},{ip},sasl:plain): passwd-file: Password mismatch (SHA1 of given password: 5baa61)"),
+    t("dovecot", Loud("aggressive"), "{syslog dovecot}auth-worker({dovecot},{ip},sasl:login)<9917>: request [41]: sql: unknown user"),
+    t("dovecot", Fails, "{syslog dovecot}auth({dovecot},{ip},sasl:plain)<hX3q>: passwd-file: Password mismatch (SHA1 of given password: 5baa61)\n{syslog dovecot}imap-login: Login aborted: Logged out (auth failed, 1 attempts in 2 secs) (auth_failed): user=<{dovecot}>, method=PLAIN, rip={ip}, lip=192.0.2.25, session=<hX3q>"),
     t("dovecot", Loud("aggressive"), "{syslog dovecot}imap-login: Disconnected (tried to use disallowed plaintext auth): user=<{dovecot}>, rip={ip}, lip=192.0.2.25, session=<v1>"),
     t("dovecot", Loud("ddos"), "{syslog dovecot}imap-login: Disconnected: Connection closed (no auth attempts in 0 secs): user=<>, rip={ip}, lip=192.0.2.25, TLS handshaking: Connection closed, session=<u1>"),
 
