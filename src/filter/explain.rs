@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::compile::Tag;
+use super::frame::Framed;
 use super::lint::automaton::{Automaton, Shape};
 use super::literal::{self, Literal};
 use super::pattern::MatchCache;
@@ -59,13 +60,15 @@ pub fn matched(filter: &Filter, line: &[u8]) -> Vec<Matched> {
 
 /// Why no pattern of the filter fits the line.
 pub fn why_not(filter: &Filter, line: &[u8]) -> WhyNot {
-    let fits =
-        |ident: &[u8]| filter.ident.is_empty() || filter.ident.iter().any(|glob| glob.fits(ident, true));
+    let fits = |ident: &[u8], short: bool| {
+        filter.ident.is_empty() || filter.ident.iter().any(|glob| glob.fits(ident, short))
+    };
+    let program = |framed: Framed<'_>| Some((framed.ident?.to_vec(), framed.short_ident));
     // Such a line may fit a later frame, and be read by no pattern then.
-    if let Some(ident) = filter.frames.iter().find_map(|frame| frame.split(line)?.ident)
-        && !fits(ident)
+    if let Some((ident, short)) = filter.frames.iter().find_map(|frame| program(frame.split(line)?))
+        && !fits(&ident, short)
     {
-        return WhyNot::Program(ident.to_vec());
+        return WhyNot::Program(ident);
     }
     let Some((start, message)) = message(filter, line) else { return WhyNot::Frame };
     let patterns = filter.patterns.iter().enumerate().filter(|(_, pattern)| pattern.kind != Kind::Ignore);
@@ -147,6 +150,9 @@ mod tests {
         let why = |line: &str| why_not(&filter(), line.as_bytes());
         assert_eq!(why("no syslog"), WhyNot::Frame);
         assert_eq!(why("Jun  1 06:27:45 mail imapd[1]: x"), WhyNot::Program(b"imapd".to_vec()));
+        let smtpd = Filter::from_toml("x", "ident = ['*/smtpd']\nfailregex = ['from <HOST>$']", "x").unwrap();
+        let line = b"Jun  1 06:27:45 mail imapd[1]: x";
+        assert_eq!(why_not(&smtpd, line), WhyNot::Program(b"imapd".to_vec()));
         let line = "Jun  1 06:27:45 mail sshd[1]: Failed password of bob";
         let WhyNot::Patterns(misses) = why(line) else { panic!() };
         assert_eq!(&line[misses[0].reached..], "of bob");
