@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::io_reason;
+
 pub use adopt::adopt;
 pub use checkpoint::{FilePosition, Position};
 pub use file::{LineDate, Start, Tailer};
@@ -38,9 +40,9 @@ pub enum SourceError {
     /// A file or directory cannot be watched; it is polled instead.
     #[error("cannot watch {}: {source}; it is polled instead, raise fs.inotify.max_user_watches", path.display())]
     Watch { path: PathBuf, source: io::Error },
-    #[error("cannot open {}: {source}", path.display())]
+    #[error("cannot open {}: {}", path.display(), io_reason(source))]
     Open { path: PathBuf, source: io::Error },
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {}", path.display(), io_reason(source))]
     Read { path: PathBuf, source: io::Error },
     /// `logs_max` is reached: this log is not read.
     #[error("{} is not read: {max} logs are open already; raise logs_max under [limits]", path.display())]

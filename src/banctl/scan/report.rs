@@ -242,7 +242,9 @@ impl Report {
         for (name, tally) in &found {
             table.row(vec![cell(name, Tone::Bold), tally.failures.into(), tally.successes.into()]);
         }
-        if found.is_empty() {
+        if totals.lines == 0 {
+            let _ = writeln!(out, "\nno line was read");
+        } else if found.is_empty() {
             let _ = writeln!(out, "\nno attempt found; banctl scan --unmatched shows what looks like one");
         } else {
             let _ = write!(out, "\n{}", table.show(look, ""));
