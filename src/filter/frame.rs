@@ -73,7 +73,8 @@ pub struct Framed<'a> {
 }
 
 fn date(line: &[u8]) -> Option<Framed<'_>> {
-    let Some((len, date)) = timestamp::at_start(line) else { return date(past_container(line)?) };
+    let here = |line| timestamp::at_start(line).map(|(len, date)| (line, len, date));
+    let (line, len, date) = here(line).or_else(|| here(past_container(line)?))?;
     let rest = &line[len..];
     let skip = rest.iter().position(|b| !matches!(b, b' ' | b'\t' | b':')).unwrap_or(rest.len());
     Some(Framed {
@@ -115,6 +116,10 @@ fn common(line: &[u8]) -> Option<Framed<'_>> {
 }
 
 fn syslog(line: &[u8]) -> Option<Framed<'_>> {
+    plain_syslog(line).or_else(|| plain_syslog(past_container(line)?))
+}
+
+fn plain_syslog(line: &[u8]) -> Option<Framed<'_>> {
     let mut at = 0;
     // No date of syslog's and no host's name begins so: it is a program's own log, and words of a client in it could
     // pass for host and program.
@@ -157,14 +162,16 @@ fn syslog(line: &[u8]) -> Option<Framed<'_>> {
     let word = &rest[..word_end];
     let after = skip_priority(skip_blanks(&rest[word_end + 1..]));
     let no_host = word.ends_with(b":") && crate::addr::Host::from_bytes(word).is_none();
+    // Without a date it may be any log; what a client wrote stands no further than a host's name goes.
+    if date.is_none() && !no_host && !word.iter().all(|b| is_of_host(*b)) {
+        return None;
+    }
     let tagged = if no_host { rest } else { after };
     let Some((ident, pid, rest)) = ident(tagged).or_else(|| date.and(own_tag(tagged))) else {
-        return match date {
-            // RFC 5424 without its beginning, as templates write it.
-            Some((_, date)) if line.get(10) == Some(&b'T') => after_host(Some(date), after),
-            Some(_) => None,
-            None => syslog(past_container(line)?),
-        };
+        // RFC 5424 without its beginning, as templates write it.
+        return date
+            .filter(|_| line.get(10) == Some(&b'T'))
+            .and_then(|(_, date)| after_host(Some(date), after));
     };
     let (message, times) = repeated(skip_stamp(skip_blanks(rest)));
     Some(Framed {
@@ -310,13 +317,13 @@ fn is_priority(word: &[u8]) -> bool {
         )
 }
 
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'%')
+}
+
 /// What follows `NAME  | `, which stands before each line of several containers' logs shown together.
 fn past_container(line: &[u8]) -> Option<&[u8]> {
-    let name = line
-        .iter()
-        .take(64)
-        .position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')))
-        .filter(|end| *end > 0)?;
+    let name = line.iter().take(64).position(|b| !is_of_host(*b)).filter(|end| *end > 0)?;
     skip_blanks(&line[name..]).strip_prefix(b"| ")
 }
 

@@ -84,11 +84,19 @@ fn what_is_no_syslog_line_is_none() {
         "2026-06-01 06:27:45 mail sshd 12 - - y",
         "mail | sshd",
         "mail sshd[12] y",
+        "{\"url\":\"/x sshd[12]: y",
         "Jun  1 06:27:45 mail sshd[x] y",
         "mail 1 | Jun  1 06:27:45 mail sshd[12]: y",
     ] {
         assert_eq!(parts(line), None, "{line}");
     }
+}
+
+#[test]
+fn containers_in_containers_are_not_followed() {
+    let line = "a | ".repeat(16_000) + "Jun  1 06:27:45 mail sshd[12]: y";
+    assert_eq!(parts(&line), None);
+    assert!(date(line.as_bytes()).is_none());
 }
 
 #[test]
