@@ -291,6 +291,7 @@ pub const TEMPLATES: &[Template] = &[
     t("vsftpd", Fails, r#"{syslog vsftpd}[{dovecot}] FAIL LOGIN: Client "{ip}""#),
     t("vsftpd", Succeeds, r#"{syslog vsftpd}[{base64}] OK LOGIN: Client "{ip}""#),
     t("vsftpd", Nothing, r#"Sat Jun 13 07:02:01 2026 [pid 5122] [ftp] OK LOGIN: Client "{ip}", anon password "{any}""#),
+    t("vsftpd", Nothing, r#"Sat Jun 13 07:02:03 2026 [pid 5122] [rosa] OK MKDIR: Client "{ip}", "/{any}""#),
     t("vsftpd", Nothing, r#"Sat Jun 13 07:02:02 2026 [pid 5122] [rosa] FAIL UPLOAD: Client "{ip}", "/{any}", 0.00Kbyte/sec"#),
     t("vsftpd", Loud("aggressive"), "{syslog vsftpd}pam_unix(vsftpd:auth): authentication failure; logname= uid=0 euid=0 tty=ftp ruser={any} rhost={ip}  user={base64}"),
 
