@@ -1,4 +1,4 @@
-//! Lines a second: ordinary ones, which no pattern reads; failed logins; and dates alone.
+//! Lines a second: ordinary ones, which no pattern reads; failed logins; the same for filters of fail2ban; and dates alone.
 //!
 //! `cargo bench --bench filter`. Whole processes beside peers: `packaging/bench/run`.
 
@@ -6,6 +6,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use portero::fail2ban::encoding::Encoding;
+use portero::fail2ban::matcher::{Program, Rules};
+use portero::fail2ban::set::FilterSet as ImportedSet;
 use portero::filter::peer::TrustedProxies;
 use portero::filter::timestamp::{Resolver, at_start};
 use portero::filter::{Context, Filter, FilterSet, FilterSpec, FilterState};
@@ -73,6 +76,48 @@ fn lines(criterion: &mut Criterion) {
     }
 }
 
+/// Filters as an admin has them for fail2ban: one per service, some with a datepattern of their own.
+fn imported_set(count: usize) -> ImportedSet {
+    let program = |number: usize| {
+        let daemon = ["postfix/smtpd", "dovecot", "cyrus/imaps", "sshd"].get(number).copied();
+        let daemon = daemon.map_or_else(|| format!("service{number}"), str::to_owned);
+        let rules = Rules {
+            prefregex: Some(format!(r"^\s*\S+ {daemon}\[\d+\]: <F-CONTENT>.+</F-CONTENT>$")),
+            failregex: vec![
+                r"^warning: [^[]*\[<HOST>\]: SASL \w+ authentication failed:(?! Connection lost)".to_owned(),
+                r"^Failed password for <F-USER>.*</F-USER> from <HOST> port \d+".to_owned(),
+                format!("^refusal {number} of <HOST>$"),
+            ],
+            datepattern: (number % 4 == 3).then(|| format!("{{^LN-BEG}}{{DATE}} {number}\n{{^LN-BEG}}")),
+            maxlines: 1,
+            ..Rules::default()
+        };
+        let zone = chrono_tz::Europe::Madrid;
+        Arc::new(Program::new(&rules, zone, Timestamp::from_secs(NOW)).expect("a filter"))
+    };
+    ImportedSet::new((0..count).map(program).collect(), Encoding::Utf8)
+}
+
+fn imported(criterion: &mut Criterion) {
+    for (kind, text) in [("ordinary", ORDINARY), ("failed", FAILED)] {
+        let block = text.repeat(200);
+        let mut group = criterion.benchmark_group(format!("{kind} lines, imported filters"));
+        group.throughput(Throughput::Elements(block.lines().count() as u64));
+        for count in [4, 64] {
+            let set = imported_set(count);
+            let mut state = set.begin();
+            group.bench_function(format!("{count} filters"), |bencher| {
+                bencher.iter(|| {
+                    let block = black_box(block.as_bytes());
+                    set.scan(&mut state, Timestamp::from_secs(NOW), block, &mut |attempt| {
+                        black_box(attempt);
+                    })
+                });
+            });
+        }
+    }
+}
+
 fn dates(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("dates");
     for text in DATES {
@@ -87,5 +132,5 @@ fn dates(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, lines, dates);
+criterion_group!(benches, lines, imported, dates);
 criterion_main!(benches);

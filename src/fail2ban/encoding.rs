@@ -98,7 +98,8 @@ impl Encoding {
             return table.decode_without_bom_handling(bytes).0;
         }
         if self == Encoding::Utf8 || bytes.is_ascii() {
-            return String::from_utf8_lossy(bytes);
+            // Nearly every line is valid, which is told quicker than where it is not.
+            return std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         }
         let char_of = |byte: &u8| match (self, *byte) {
             (Encoding::Windows1252, 0x80..=0x9f) => WINDOWS_1252[usize::from(*byte - 0x80)],

@@ -2,13 +2,16 @@
 //!
 //! Sound because a line without the date is never searched for what its regex does not hold: the texts are sought in the
 //! line as it stands, and where the date was cut out of the middle, also in what its two sides make together
-//! ([`Marks::joined`]). Case is not told apart, which only lets more lines through.
+//! ([`Prefilter::joined`]). Case is not told apart, which only lets more lines through.
+//!
+//! A filter that looks at several lines together is called by a text in any of the lines that it may hold: no text asked
+//! for has a newline in it, so each stands in one line.
 
 use std::collections::BTreeMap;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
-use super::matcher::{Program, Required};
+use super::matcher::Program;
 
 /// Texts of all filters of one log, and what each of them calls for.
 #[derive(Debug)]
@@ -18,93 +21,127 @@ pub struct Prefilter {
     /// By text: whom it calls.
     calls: Vec<Vec<Call>>,
     filters: Vec<Asks>,
+    /// Filters to be asked about on every line: no text calls them, or one of an earlier line may.
+    always: Vec<usize>,
     /// The longest text less one. Bytes.
     reach: usize,
 }
 
-/// A text stands in the line: this part of this filter may match.
+/// A text stands in the line that this regex of this filter asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    Prefregex(usize),
-    Failregex(usize, usize),
+struct Call {
+    filter: usize,
+    /// [`PREFREGEX`], or the failregex counted from 1.
+    part: usize,
+    /// Of the set that the text is of.
+    bit: u8,
 }
 
-/// Which parts of a filter ask for a text.
+const PREFREGEX: usize = 0;
+
+/// What the regexes of a filter ask for.
 #[derive(Debug)]
 struct Asks {
-    prefregex: bool,
-    failregex: Vec<bool>,
+    /// By part: the bits of all its sets; 0: it asks for no text.
+    parts: Vec<u8>,
     /// Some failregex asks for none, so that only prefregex can spare the filter a line.
     open: bool,
+    /// For so many lines a text counts: 1 unless the filter looks at several together.
+    lines: u64,
 }
 
-/// What stands in the line in hand. Reused from line to line: an entry counts if it holds the line's number.
+/// What stands in the lines of one log, up to the one in hand. Reused from line to line: an entry is the number of the last
+/// line in which that text stood.
+///
+/// A log begins at line 1 with every entry 0, so that a filter of several lines is tried on the first ones: what it
+/// remembers may have been put back.
 #[derive(Debug, Default)]
 pub struct Marks {
     line: u64,
-    prefregex: Vec<u64>,
-    failregex: Vec<Vec<u64>>,
+    /// By filter and part.
+    parts: Vec<Vec<Seen>>,
+    /// By filter: the last line that had all that some failregex asks for.
     any: Vec<u64>,
+    /// By filter: the last line in which any text for it stood.
+    touched: Vec<u64>,
+    /// Those of the line in hand.
+    called: Vec<usize>,
     joined: Vec<u8>,
+}
+
+/// What stood there of the texts that one regex asks for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// The last line that had any of them, and the bits of those sets.
+    line: u64,
+    bits: u8,
+    /// The last line that had all.
+    whole: u64,
 }
 
 impl Prefilter {
     /// `on` false: every part may match every line.
     pub fn new<'p>(programs: impl Iterator<Item = &'p Program>, on: bool) -> Prefilter {
         let mut calls: BTreeMap<Vec<u8>, Vec<Call>> = BTreeMap::new();
-        let mut add = |required: Required, call: Call| match required {
-            Some(literals) => {
-                for literal in literals {
-                    calls.entry(literal.bytes.to_ascii_lowercase()).or_default().push(call);
-                }
-                true
-            }
-            None => false,
-        };
         let mut filters = Vec::new();
         for (filter, program) in programs.enumerate() {
             let (prefregex, failregex) = program.required();
-            if !on || program.sees_all() {
-                let failregex = vec![false; failregex.len()];
-                filters.push(Asks { prefregex: false, failregex, open: true });
+            let lines = program.maxlines();
+            // What prefregex hands on may be text of several lines taken for one.
+            if !on || lines > 1 && program.has_prefregex() {
+                filters.push(Asks { parts: vec![0; failregex.len() + 1], open: true, lines: 1 });
                 continue;
             }
-            let prefregex = add(prefregex, Call::Prefregex(filter));
-            let failregex = failregex.into_iter().enumerate();
-            let failregex: Vec<bool> =
-                failregex.map(|(number, texts)| add(texts, Call::Failregex(filter, number))).collect();
-            let open = failregex.iter().any(|asks| !asks);
-            filters.push(Asks { prefregex, failregex, open });
+            // Of several lines, each may hold another of the texts.
+            let sets_max = if lines > 1 { 1 } else { usize::MAX };
+            let mut parts = Vec::new();
+            for (part, sets) in std::iter::once(prefregex).chain(failregex).enumerate() {
+                let mut bits = 0;
+                for (number, texts) in sets.into_iter().take(sets_max).enumerate() {
+                    let call = Call { filter, part, bit: 1 << number };
+                    bits |= call.bit;
+                    for text in texts {
+                        let calls = calls.entry(text.bytes.to_ascii_lowercase()).or_default();
+                        if !calls.contains(&call) {
+                            calls.push(call);
+                        }
+                    }
+                }
+                parts.push(bits);
+            }
+            let open = parts[PREFREGEX + 1..].contains(&0);
+            filters.push(Asks { parts, open, lines: lines as u64 });
         }
         let reach = calls.keys().map(Vec::len).max().unwrap_or(1) - 1;
-        let built = AhoCorasick::builder().ascii_case_insensitive(true).build(calls.keys());
-        match built {
-            Ok(texts) if !calls.is_empty() => {
-                Prefilter { texts: Some(texts), calls: calls.into_values().collect(), filters, reach }
-            }
+        let built = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(calls.keys());
+        let texts = built.ok().filter(|_| !calls.is_empty());
+        if texts.is_none() {
             // Nothing to search for; or too much, and then every line is looked at.
-            _ => {
-                for asks in &mut filters {
-                    asks.open = true;
-                    asks.prefregex = false;
-                    asks.failregex.fill(false);
-                }
-                Prefilter { texts: None, calls: Vec::new(), filters, reach: 0 }
+            for asks in &mut filters {
+                asks.open = true;
+                asks.parts.fill(0);
             }
         }
+        let uncalled = |asks: &Asks| asks.lines > 1 || asks.open && asks.parts[PREFREGEX] == 0;
+        let always = (0..filters.len()).filter(|at| uncalled(&filters[*at])).collect();
+        Prefilter { texts, calls: calls.into_values().collect(), filters, always, reach }
     }
 
     /// Begins a line: finds what stands in it.
     pub fn begin(&self, marks: &mut Marks, text: &[u8]) {
-        if marks.failregex.len() != self.filters.len() {
+        if marks.parts.len() != self.filters.len() {
             *marks = Marks {
-                prefregex: vec![0; self.filters.len()],
                 any: vec![0; self.filters.len()],
-                failregex: self.filters.iter().map(|asks| vec![0; asks.failregex.len()]).collect(),
+                touched: vec![0; self.filters.len()],
+                parts: self.filters.iter().map(|asks| vec![Seen::default(); asks.parts.len()]).collect(),
                 ..Marks::default()
             };
         }
         marks.line += 1;
+        marks.called.clear();
         self.search(marks, text);
     }
 
@@ -125,27 +162,43 @@ impl Prefilter {
     fn search(&self, marks: &mut Marks, text: &[u8]) {
         let Some(texts) = &self.texts else { return };
         for found in texts.find_overlapping_iter(text) {
-            for call in &self.calls[found.pattern().as_usize()] {
-                match *call {
-                    Call::Prefregex(filter) => marks.prefregex[filter] = marks.line,
-                    Call::Failregex(filter, number) => {
-                        marks.failregex[filter][number] = marks.line;
+            for Call { filter, part, bit } in self.calls[found.pattern().as_usize()].iter().copied() {
+                let seen = &mut marks.parts[filter][part];
+                if seen.line != marks.line {
+                    (seen.line, seen.bits) = (marks.line, 0);
+                }
+                seen.bits |= bit;
+                if seen.bits == self.filters[filter].parts[part] {
+                    seen.whole = marks.line;
+                    if part != PREFREGEX {
                         marks.any[filter] = marks.line;
                     }
+                }
+                if marks.touched[filter] != marks.line {
+                    marks.touched[filter] = marks.line;
+                    marks.called.push(filter);
                 }
             }
         }
     }
 
-    /// Whether any failregex of `filter` may match the line.
+    /// The filters of which some failregex may match the line, in no order; some may come twice.
+    pub fn candidates<'m>(&'m self, marks: &'m Marks) -> impl Iterator<Item = usize> + 'm {
+        let asked = self.always.iter().chain(&marks.called).copied();
+        asked.filter(|filter| self.may_match(marks, *filter))
+    }
+
+    /// Whether any failregex of `filter` may match the line, or those that it holds with it.
     pub fn may_match(&self, marks: &Marks, filter: usize) -> bool {
         let asks = &self.filters[filter];
-        (!asks.prefregex || marks.prefregex[filter] == marks.line)
-            && (asks.open || marks.any[filter] == marks.line)
+        let stands = |line: u64| line + asks.lines > marks.line;
+        (asks.parts[PREFREGEX] == 0 || stands(marks.parts[filter][PREFREGEX].whole))
+            && (asks.open || stands(marks.any[filter]))
     }
 
     /// Whether failregex `number` of `filter` may.
     pub fn may_try(&self, marks: &Marks, filter: usize, number: usize) -> bool {
-        !self.filters[filter].failregex[number] || marks.failregex[filter][number] == marks.line
+        let (asks, part) = (&self.filters[filter], number + 1);
+        asks.parts[part] == 0 || marks.parts[filter][part].whole + asks.lines > marks.line
     }
 }

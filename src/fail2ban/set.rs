@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::encoding::Encoding;
 use super::matcher::{
-    Calendar, CalendarState, Dns, FailureId, Hit, Memory, Outcome, Pace, Part, Program, Value,
+    Calendar, CalendarState, Cut, DateMatch, Dns, FailureId, Hit, Line, Memory, Outcome, Pace, Part, Program,
+    Value,
 };
 use super::prefilter::{Marks, Prefilter};
 use crate::addr::Net;
@@ -28,9 +29,13 @@ pub struct FilterSet {
     calendars: Vec<Arc<Calendar>>,
     /// By calendar: the filters that go by it, in order.
     of_calendar: Vec<Vec<usize>>,
+    /// By filter.
+    calendar_of: Vec<usize>,
+    /// By calendar: some filter of it looks at several lines together.
+    sees_all: Vec<bool>,
     encoding: Encoding,
     prefilter: Prefilter,
-    scratch: Mutex<(Marks, Tallies)>,
+    tallies: Mutex<Tallies>,
 }
 
 /// What happened that a person should know, by filter.
@@ -54,12 +59,25 @@ pub enum Trouble {
 pub struct State {
     calendars: Vec<CalendarState>,
     memories: Vec<Memory>,
+    marks: Box<Marks>,
+    /// By calendar.
+    found: Vec<DateFound>,
+}
+
+/// What one calendar has to do with the line in hand.
+#[derive(Debug, Default)]
+struct DateFound {
+    /// The date is the one of the line before; `date` does not count then.
+    repeats: bool,
+    date: Option<DateMatch>,
+    /// Some filter that goes by it has to look at the line.
+    called: bool,
 }
 
 /// A part of [`State`] as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 enum Stored {
-    Calendar(u64, CalendarState),
+    Calendar(u64, Box<CalendarState>),
     Memory(u64, Memory),
 }
 
@@ -87,7 +105,22 @@ impl FilterSet {
             }
         }
         let prefilter = Prefilter::new(filters.iter().map(|program| &**program), prefilter);
-        FilterSet { filters, calendars, of_calendar, encoding, prefilter, scratch: Mutex::default() }
+        let mut calendar_of = vec![0; filters.len()];
+        for (at, of_calendar) in of_calendar.iter().enumerate() {
+            of_calendar.iter().for_each(|filter| calendar_of[*filter] = at);
+        }
+        let sees_all =
+            |of_calendar: &Vec<usize>| of_calendar.iter().any(|filter| filters[*filter].sees_all());
+        FilterSet {
+            sees_all: of_calendar.iter().map(sees_all).collect(),
+            filters,
+            calendars,
+            of_calendar,
+            calendar_of,
+            encoding,
+            prefilter,
+            tallies: Mutex::default(),
+        }
     }
 
     pub fn filters(&self) -> &[Arc<Program>] {
@@ -99,6 +132,8 @@ impl FilterSet {
         State {
             calendars: self.calendars.iter().map(|calendar| calendar.begin()).collect(),
             memories: self.filters.iter().map(|_| Memory::default()).collect(),
+            marks: Box::default(),
+            found: self.calendars.iter().map(|_| DateFound::default()).collect(),
         }
     }
 
@@ -111,9 +146,8 @@ impl FilterSet {
         block: &[u8],
         sink: &mut dyn FnMut(Attempt<'_>),
     ) -> Counts {
-        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let (marks, tallies) = &mut *scratch;
-        let mut scan = Scan { set: self, state, now, marks, tallies, sink, counts: Counts::default() };
+        let tallies = &mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scan = Scan { set: self, state, now, tallies, sink, counts: Counts::default() };
         let mut start = 0;
         while start < block.len() {
             let end = memchr::memchr(b'\n', &block[start..]).map_or(block.len(), |len| start + len);
@@ -126,7 +160,7 @@ impl FilterSet {
 
     /// What happened since the set was made.
     pub fn tallies(&self) -> Tallies {
-        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What of `state` is worth keeping across a restart.
@@ -153,7 +187,7 @@ impl FilterSet {
                 Stored::Calendar(key, stored) => {
                     let at = self.calendars.iter().position(|calendar| calendar_key(calendar) == key);
                     if let Some(at) = at.filter(|at| self.calendars[*at].takes(&stored)) {
-                        state.calendars[at] = stored;
+                        state.calendars[at] = *stored;
                     }
                 }
                 Stored::Memory(key, stored) => {
@@ -184,7 +218,6 @@ struct Scan<'a, 's> {
     set: &'a FilterSet,
     state: &'a mut State,
     now: Timestamp,
-    marks: &'a mut Marks,
     tallies: &'a mut Tallies,
     sink: &'s mut dyn FnMut(Attempt<'_>),
     counts: Counts,
@@ -195,41 +228,60 @@ impl Scan<'_, '_> {
         let set = self.set;
         let text = set.encoding.text(whole);
         let text = text.trim_end_matches(['\r', '\n']);
-        set.prefilter.begin(self.marks, text.as_bytes());
-        let mut candidate = false;
-        for (at, calendar) in set.calendars.iter().enumerate() {
-            let dates = &mut self.state.calendars[at];
+        let State { calendars, marks, found, .. } = &mut *self.state;
+        set.prefilter.begin(marks, text.as_bytes());
+        let mut joined = None;
+        for ((calendar, dates), found) in set.calendars.iter().zip(calendars).zip(&mut *found) {
             // Every line's date is looked for: where the one before stood decides which stamp of a line counts.
-            let found = calendar.find(dates, self.now, text);
-            if let Some(found) = &found {
-                set.prefilter.joined(self.marks, text.as_bytes(), found.stamp);
-            }
-            let filters = &set.of_calendar[at];
-            if !filters.iter().any(|filter| set.prefilter.may_match(self.marks, *filter)) {
-                calendar.pass(dates, self.now, text, found);
-                continue;
-            }
-            candidate = true;
-            let (line, time) = calendar.dated(dates, self.now, text, found, Pace::Recorded);
-            let line = Arc::new(line);
-            for filter in filters.iter().copied() {
-                if !set.prefilter.may_match(self.marks, filter) {
-                    continue;
-                }
-                let marks = &*self.marks;
-                let tries = |number| set.prefilter.may_try(marks, filter, number);
-                let tallies = &mut *self.tallies;
-                let mut alarm = |part| *tallies.entry((filter, Trouble::Overrun(part))).or_default() += 1;
-                let memory = &mut self.state.memories[filter];
-                let program = &set.filters[filter];
-                match program.judge(memory, self.now, line.clone(), time, &tries, &mut alarm) {
-                    Outcome::Failure(hit) => self.failure(filter, whole, &hit),
-                    Outcome::Ignored => self.counts.ignored += 1,
-                    Outcome::NoFailure | Outcome::NoMatch | Outcome::Overrun => {}
-                }
+            let repeats = calendar.repeat(dates, self.now, text);
+            (found.repeats, found.called) = (repeats.is_some(), false);
+            let stamp = repeats.or_else(|| {
+                found.date = calendar.find(dates, self.now, text);
+                found.date.as_ref().map(|date| date.stamp)
+            });
+            if let Some(stamp) = stamp.filter(|_| stamp != joined) {
+                set.prefilter.joined(marks, text.as_bytes(), stamp);
+                joined = Some(stamp);
             }
         }
+        let mut candidate = false;
+        for filter in set.prefilter.candidates(marks) {
+            found[set.calendar_of[filter]].called = true;
+            candidate = true;
+        }
         self.counts.candidates += u64::from(candidate);
+        let mut cut = Cut::default();
+        for (at, calendar) in set.calendars.iter().enumerate() {
+            let (dates, found) = (&mut self.state.calendars[at], &mut self.state.found[at]);
+            if !found.called && !set.sees_all[at] {
+                if !found.repeats {
+                    calendar.pass(dates, self.now, text, found.date.take());
+                }
+                continue;
+            }
+            let date = if found.repeats { calendar.repeated(dates, text) } else { found.date.take() };
+            let (line, time) = calendar.dated(dates, self.now, text, date, Pace::Recorded, &mut cut);
+            for filter in set.of_calendar[at].iter().copied() {
+                self.judge(filter, whole, &line, time);
+            }
+        }
+    }
+
+    fn judge(&mut self, filter: usize, whole: &[u8], line: &Arc<Line>, time: Option<Timestamp>) {
+        let (set, State { memories, marks, .. }) = (self.set, &mut *self.state);
+        let (program, memory) = (&set.filters[filter], &mut memories[filter]);
+        if !set.prefilter.may_match(marks, filter) {
+            program.pass(memory, line);
+            return;
+        }
+        let tries = |number| set.prefilter.may_try(marks, filter, number);
+        let tallies = &mut *self.tallies;
+        let mut alarm = |part| *tallies.entry((filter, Trouble::Overrun(part))).or_default() += 1;
+        match program.judge(memory, self.now, line.clone(), time, &tries, &mut alarm) {
+            Outcome::Failure(hit) => self.failure(filter, whole, &hit),
+            Outcome::Ignored => self.counts.ignored += 1,
+            Outcome::NoFailure | Outcome::NoMatch | Outcome::Overrun => {}
+        }
     }
 
     fn trouble(&mut self, filter: usize, trouble: Trouble) {

@@ -1,5 +1,7 @@
 //! The dates of one log: found in each line, cut out of it, and lent to lines that carry none.
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +19,12 @@ pub struct Calendar {
     zone: Tz,
     /// `logtimezone`: minutes east of UTC.
     offset: Option<i32>,
+    decade_max: u8,
     dates: Dates,
 }
+
+/// Those in use: most filters say the same about dates, and dozens of templates take long to read.
+static CALENDARS: Mutex<Vec<Weak<Calendar>>> = Mutex::new(Vec::new());
 
 /// What is known of one log's dates.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +34,37 @@ pub struct CalendarState {
     /// The latest line whose date nobody has asked for yet; it goes before `last`.
     #[serde(skip)]
     passed: Passed,
+    /// What the last date that was read means, by its [`DateMatch::same`] and the clock then.
+    #[serde(skip)]
+    read: Option<(Mark, Option<Timestamp>)>,
+    /// The date that `last` or `passed` holds.
+    #[serde(skip)]
+    noted: Option<Mark>,
+}
+
+/// A line without its date, for all calendars that find it at the same place.
+#[derive(Debug, Default)]
+pub struct Cut(Option<((usize, usize), Arc<Line>)>);
+
+impl Cut {
+    /// `text`: always the same.
+    fn line(&mut self, text: &str, stamp: (usize, usize)) -> Arc<Line> {
+        match &self.0 {
+            Some((known, line)) if *known == stamp => line.clone(),
+            _ => {
+                let line = Arc::new(Line::new(&text[..stamp.0], &text[stamp.0..stamp.1], &text[stamp.1..]));
+                self.0 = Some((stamp, line.clone()));
+                line
+            }
+        }
+    }
+}
+
+/// Equal marks of one log: the same text, read at the same time, means the same moment.
+type Mark = (u64, Timestamp);
+
+fn mark(found: &DateMatch, now: Timestamp) -> Option<Mark> {
+    (found.same != 0).then_some((found.same, now))
 }
 
 /// A line kept so that its date can be read when a line without one asks for it. The text's memory is reused.
@@ -38,7 +75,7 @@ struct Passed {
 }
 
 impl Calendar {
-    /// `now`: for the years that a date may have.
+    /// `now`: for the years that a date may have. One that is in use and says the same is shared.
     ///
     /// # Errors
     /// A datepattern that fail2ban would refuse, a logtimezone that nobody knows.
@@ -47,20 +84,38 @@ impl Calendar {
         logtimezone: Option<&str>,
         zone: Tz,
         now: Timestamp,
-    ) -> Result<Calendar, MatcherError> {
+    ) -> Result<Arc<Calendar>, MatcherError> {
         let offset = match logtimezone.filter(|zone| !zone.is_empty()) {
             Some(text) => {
                 Some(date::offset_minutes(text).ok_or_else(|| MatcherError::Zone(text.to_owned()))?)
             }
             None => None,
         };
-        let dates = Dates::new(datepattern, now)?;
-        Ok(Calendar { datepattern: datepattern.map(str::to_owned), zone, offset, dates })
+        let decade_max = date::decade_max(now);
+        let mut known = CALENDARS.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|calendar| calendar.strong_count() > 0);
+        let same = |calendar: &Arc<Calendar>| {
+            calendar.key() == (datepattern, offset, zone.name()) && calendar.decade_max == decade_max
+        };
+        if let Some(calendar) = known.iter().filter_map(Weak::upgrade).find(same) {
+            return Ok(calendar);
+        }
+        let dates = Dates::new(datepattern, decade_max)?;
+        let datepattern = datepattern.map(str::to_owned);
+        let calendar = Arc::new(Calendar { datepattern, zone, offset, decade_max, dates });
+        known.push(Arc::downgrade(&calendar));
+        Ok(calendar)
     }
 
     /// What is known of a log that was never read.
     pub fn begin(&self) -> CalendarState {
-        CalendarState { places: DateState::new(&self.dates), last: None, passed: Passed::default() }
+        CalendarState {
+            places: DateState::new(&self.dates),
+            last: None,
+            passed: Passed::default(),
+            read: None,
+            noted: None,
+        }
     }
 
     /// Whether both date any line alike.
@@ -84,6 +139,21 @@ impl Calendar {
         state.places.find(&self.dates, text, now)
     }
 
+    /// [`Calendar::find`] and [`Calendar::pass`] in one where the date is that of the line before: where it stands. `None`:
+    /// that is not so, and nothing was done. The line may still be [`Calendar::dated`], as [`Calendar::repeated`].
+    pub fn repeat(&self, state: &mut CalendarState, now: Timestamp, text: &str) -> Option<(usize, usize)> {
+        let (same, then) = state.noted?;
+        if then != now {
+            return None;
+        }
+        state.places.repeat(text, now, Some(same)).map(|found| found.stamp)
+    }
+
+    /// The date that [`Calendar::repeat`] found in `text`.
+    pub fn repeated(&self, state: &CalendarState, text: &str) -> Option<DateMatch> {
+        state.places.repeated(text)
+    }
+
     /// The date pattern that found a date.
     pub fn template_name(&self, found: &DateMatch) -> &str {
         self.dates.template_name(found)
@@ -92,6 +162,11 @@ impl Calendar {
     /// Notes a line whose date nobody needs now.
     pub fn pass(&self, state: &mut CalendarState, now: Timestamp, text: &str, found: Option<DateMatch>) {
         if let Some(found) = found.filter(|found| found.stamp.0 < found.stamp.1) {
+            let mark = mark(&found, now);
+            if mark.is_some() && mark == state.noted {
+                return;
+            }
+            state.noted = mark;
             state.passed.line.clear();
             state.passed.line.push_str(text);
             state.passed.at = Some((found, now));
@@ -100,6 +175,25 @@ impl Calendar {
 
     fn around(&self, now: Timestamp) -> Surroundings {
         Surroundings { now, zone: self.zone, offset: self.offset }
+    }
+
+    /// The moment that `found` in `text` means.
+    fn moment(
+        &self,
+        state: &mut CalendarState,
+        now: Timestamp,
+        text: &str,
+        found: &DateMatch,
+    ) -> Option<Timestamp> {
+        let mark = mark(found, now);
+        if let Some((known, moment)) = &state.read
+            && Some(*known) == mark
+        {
+            return *moment;
+        }
+        let moment = self.dates.moment(text, found, &self.around(now));
+        state.read = mark.map(|mark| (mark, moment));
+        moment
     }
 
     /// Reads the date of the line that was passed over.
@@ -123,7 +217,8 @@ impl Calendar {
         (found.stamp.0 < found.stamp.1).then(|| self.dates.moment(text, &found, &self.around(now))).flatten()
     }
 
-    /// Cuts the date out, and says what time the line is of. `found`: as [`Calendar::find`] gave it.
+    /// Cuts the date out, and says what time the line is of. `found`: as [`Calendar::find`] gave it. `cut`: the line as
+    /// other calendars had it.
     pub fn dated(
         &self,
         state: &mut CalendarState,
@@ -131,45 +226,53 @@ impl Calendar {
         text: &str,
         found: Option<DateMatch>,
         pace: Pace,
-    ) -> (Line, Option<Timestamp>) {
+        cut: &mut Cut,
+    ) -> (Arc<Line>, Option<Timestamp>) {
+        let without_date = |stamp: &str| Arc::new(Line::new("", stamp, text));
         if pace == Pace::Journal {
             state.last = Some((now, String::new()));
-            return (Line::new("", "", text), Some(now));
+            state.noted = None;
+            return (without_date(""), Some(now));
         }
         let (mut line, mut time) = match found {
             Some(found) => {
                 let (start, end) = found.stamp;
                 let stamp = &text[start..end];
-                let line = Line::new(&text[..start], stamp, &text[end..]);
+                let line = cut.line(text, (start, end));
                 let moment = match stamp.is_empty() {
                     true => None,
-                    false => self.dates.moment(text, &found, &self.around(now)),
+                    false => self.moment(state, now, text, &found),
                 };
                 match moment {
                     Some(time) => {
-                        state.passed.at = None;
-                        state.last = Some((time, stamp.to_owned()));
+                        let mark = mark(&found, now);
+                        if mark.is_none() || mark != state.noted {
+                            state.passed.at = None;
+                            state.last = Some((time, stamp.to_owned()));
+                            state.noted = mark;
+                        }
                         (line, Some(time))
                     }
                     None if stamp.is_empty() => match self.recent(state, now) {
-                        Some((time, stamp)) => (Line::new("", &stamp, text), Some(time)),
+                        Some((time, stamp)) => (without_date(&stamp), Some(time)),
                         None => (line, Some(now)),
                     },
                     None => (line, None),
                 }
             }
-            None => (Line::new("", "", text), None),
+            None => (without_date(""), None),
         };
         if time.is_none()
             && let Some((last, stamp)) = self.recent(state, now)
         {
-            (line, time) = (Line::new("", &stamp, text), Some(last));
+            (line, time) = (without_date(&stamp), Some(last));
         }
         if pace == Pace::Live {
             let off = time.map(|time| (time.secs() - now.secs()).abs());
             if off.is_none_or(|off| off > LAST_DATE_SECS) {
                 if let (Some(_), Some(last)) = (time, &mut state.last) {
                     last.0 = now;
+                    state.noted = None;
                 }
                 time = Some(now);
             }

@@ -5,7 +5,8 @@
 //! every match of the narrower one does.
 
 use fancy_regex::Expr;
-use regex_syntax::hir::{Dot, Hir, Repetition};
+use regex_syntax::hir::literal::Extractor;
+use regex_syntax::hir::{Dot, Hir, HirKind, Repetition};
 
 use super::pattern::{Engine, Pattern};
 use super::program::Required;
@@ -14,15 +15,82 @@ use crate::filter::literal::{self, Literal};
 /// Shorter texts stand in nearly every line. Bytes.
 const TELLING_MIN: usize = 3;
 
-/// Texts of which one stands in every line that `pattern` matches.
+/// More texts than this in one set tell nothing; longer ones tell no more. Bytes.
+const SET_MAX: usize = 24;
+const TEXT_BYTES_MAX: usize = 24;
+/// Sets asked of one regex.
+pub const SETS_MAX: usize = 2;
+
+/// What stands in every line that `pattern` matches: of each set, one text. The most telling set first.
 pub fn required(pattern: &Pattern) -> Required {
     let hir = match pattern.engine() {
-        Engine::Linear(regex) => parse(regex.as_str(), false)?,
-        Engine::Backtracking(regex) => widened(&Expr::parse_tree(regex.as_str()).ok()?.expr)?,
+        Engine::Linear(regex) => parse(regex.as_str(), false),
+        Engine::Backtracking(regex) => {
+            Expr::parse_tree(regex.as_str()).ok().and_then(|tree| widened(&tree.expr))
+        }
     };
-    // The line is searched as it is in the log, without the newline that the regex sees at its end.
-    let set = literal::required(&hir)?;
-    set.literals.into_iter().map(without_newline).collect()
+    hir.map_or(Vec::new(), |hir| sets(&hir))
+}
+
+/// A match of parts in a row holds a match of each part, and of the rest from each part on.
+fn sets(hir: &Hir) -> Required {
+    let mut parts = Vec::new();
+    flatten(hir, &mut parts);
+    let mut sets: Vec<(usize, usize, Vec<Literal>)> = Vec::new();
+    let mut offer = |at: usize, literals: Vec<Literal>| {
+        // The line is searched as it is in the log, without the newline that the regex sees at its end.
+        let Some(mut set) = literals.into_iter().map(without_newline).collect::<Option<Vec<Literal>>>()
+        else {
+            return;
+        };
+        set.sort();
+        set.dedup();
+        if let Some(shortest) = set.iter().map(|literal| literal.bytes.len()).min() {
+            sets.push((shortest, at, set));
+        }
+    };
+    for at in 0..parts.len() {
+        let mut extractor = Extractor::new();
+        extractor.limit_class(4).limit_repeat(4).limit_literal_len(TEXT_BYTES_MAX).limit_total(SET_MAX);
+        let rest = Hir::concat(parts[at..].iter().map(|part| (*part).clone()).collect());
+        let begins = extractor.extract(&rest);
+        if let Some(literals) = begins.literals() {
+            let plain = |bytes: &[u8]| Literal { bytes: bytes.to_vec(), folded: false };
+            offer(at, literals.iter().map(|literal| plain(literal.as_bytes())).collect());
+        }
+        if let Some(set) = literal::required(parts[at]) {
+            offer(at, set.literals);
+        }
+    }
+    // Letters of either case in a row are parts of their own.
+    if let Some(set) = literal::required(hir) {
+        offer(parts.len(), set.literals);
+    }
+    // The longest texts first; of equally long ones the smaller set. What begins in the next part says much the same.
+    sets.sort_by_key(|(shortest, at, set)| (std::cmp::Reverse(*shortest), set.len(), *at));
+    let mut chosen: Vec<(usize, Vec<Literal>)> = Vec::new();
+    for (_, at, set) in sets {
+        let apart = |(known, texts): &(usize, Vec<Literal>)| known.abs_diff(at) > 1 && !overlap(texts, &set);
+        if chosen.len() < SETS_MAX && chosen.iter().all(apart) {
+            chosen.push((at, set));
+        }
+    }
+    chosen.into_iter().map(|(_, set)| set).collect()
+}
+
+/// Whether a text of one set holds one of the other.
+fn overlap(one: &[Literal], other: &[Literal]) -> bool {
+    let within = |a: &Literal, b: &Literal| memchr::memmem::find(&a.bytes, &b.bytes).is_some();
+    one.iter().any(|a| other.iter().any(|b| within(a, b) || within(b, a)))
+}
+
+/// The children of nested concatenations and captures, in order.
+fn flatten<'h>(hir: &'h Hir, out: &mut Vec<&'h Hir>) {
+    match hir.kind() {
+        HirKind::Concat(parts) => parts.iter().for_each(|part| flatten(part, out)),
+        HirKind::Capture(capture) => flatten(&capture.sub, out),
+        _ => out.push(hir),
+    }
 }
 
 fn without_newline(literal: Literal) -> Option<Literal> {
@@ -71,25 +139,39 @@ mod tests {
     use super::*;
     use crate::fail2ban::matcher::python::Lines;
 
-    fn texts(pattern: &str) -> Option<Vec<String>> {
+    fn texts(pattern: &str) -> Vec<Vec<String>> {
         let (pattern, _) = Pattern::new(pattern, Lines::One, true).expect("compiles");
-        let found = required(&pattern)?;
-        Some(found.into_iter().map(|literal| String::from_utf8(literal.bytes).expect("text")).collect())
+        let text = |literal: Literal| String::from_utf8(literal.bytes).expect("text");
+        required(&pattern).into_iter().map(|set| set.into_iter().map(text).collect()).collect()
     }
 
     #[test]
     fn a_regex_of_either_engine_tells_what_its_lines_hold() {
-        let one = |text: &str| Some(vec![text.to_owned()]);
+        let one = |text: &str| vec![vec![text.to_owned()]];
         assert_eq!(texts("^a [a-z]+ failed from <HOST>$"), one(" failed from "));
         assert_eq!(texts(r"^(?!x)a [a-z]+ failed from <HOST>(?= port)$"), one(" failed from "));
         let quoted = r#"^(?P<q>['"]?)<F-USER>\S+</F-USER>(?P=q) was refused for <HOST>$"#;
         assert_eq!(texts(quoted), one(" was refused for "));
-        assert_eq!(texts(r"^<HOST> (?=nothing to hold)\d+$"), None);
-        assert_eq!(texts(r"^(?:login failed|bad password)(?!x) <HOST>").map(|texts| texts.len()), Some(2));
+        assert_eq!(texts(r"^<HOST> (?=nothing to hold)\d+$"), Vec::<Vec<String>>::new());
+        assert_eq!(texts(r"^(?:login failed|bad password)(?!x) <HOST>")[0].len(), 2);
+    }
+
+    #[test]
+    fn texts_that_stand_apart_are_all_asked_for() {
+        let found =
+            texts(r"^(?:Aborted login|Disconnected): \S+ \((?:auth failed|no auth) in \d+\): rip=<HOST>$");
+        assert_eq!(
+            found,
+            [vec!["Aborted login: ", "Disconnected: "], vec![" (auth failed in ", " (no auth in "]]
+        );
+        assert_eq!(
+            texts(r"^(Closed|Gone) (?:by|from) <HOST>$"),
+            [["Closed by ", "Closed from ", "Gone by ", "Gone from "]]
+        );
     }
 
     #[test]
     fn the_newline_at_the_end_is_not_asked_of_the_line() {
-        assert_eq!(texts(r"from <HOST> failed\n"), Some(vec![" failed".to_owned()]));
+        assert_eq!(texts(r"from <HOST> failed\n"), [[" failed"], ["from "]]);
     }
 }

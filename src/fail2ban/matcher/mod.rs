@@ -29,8 +29,8 @@ use chrono_tz::Tz;
 use crate::addr::Net;
 use crate::time::Timestamp;
 
-pub use calendar::{Calendar, CalendarState};
-pub use date::DateError;
+pub use calendar::{Calendar, CalendarState, Cut};
+pub use date::{DateError, DateMatch};
 pub use pattern::{BACKTRACK_STEPS_MAX, Groups, PatternError, Value};
 pub use program::{Dns, Memory, Program, Required};
 
@@ -141,7 +141,7 @@ pub struct Line {
 
 impl Line {
     pub fn new(before: &str, stamp: &str, after: &str) -> Line {
-        Line { whole: format!("{before}{stamp}{after}"), rest: format!("{before}{after}") }
+        Line { whole: [before, stamp, after].concat(), rest: [before, after].concat() }
     }
 
     /// The line as it was written.
@@ -238,10 +238,10 @@ impl Matcher {
             Pace::Journal => None,
             _ => calendar.find(&mut self.calendar, now, text),
         };
-        let (line, time) = calendar.dated(&mut self.calendar, now, text, found, pace);
+        let (line, time) = calendar.dated(&mut self.calendar, now, text, found, pace, &mut Cut::default());
         let overruns = &mut self.overruns;
         let mut alarm = |_| *overruns += 1;
-        self.program.judge(&mut self.memory, now, Arc::new(line), time, &|_| true, &mut alarm)
+        self.program.judge(&mut self.memory, now, line, time, &|_| true, &mut alarm)
     }
 }
 

@@ -66,8 +66,8 @@ impl Memory {
     }
 }
 
-/// Texts of which one stands in every line that a regex matches, the date cut out of it; `None`: not known.
-pub type Required = Option<Vec<Literal>>;
+/// Sets of texts: one of each set stands in every line that a regex matches, the date cut out of it. Empty: none is known.
+pub type Required = Vec<Vec<Literal>>;
 
 struct Matched {
     groups: Groups,
@@ -126,7 +126,7 @@ impl Program {
             maxlines: rules.maxlines.max(1),
             dns,
             encoding,
-            calendar: Arc::new(calendar),
+            calendar,
             notes,
         })
     }
@@ -158,6 +158,15 @@ impl Program {
         self.maxlines > 1
     }
 
+    /// Lines looked at together.
+    pub fn maxlines(&self) -> usize {
+        self.maxlines
+    }
+
+    pub fn has_prefregex(&self) -> bool {
+        self.prefregex.is_some()
+    }
+
     /// What was read otherwise than Python would, for the import report.
     pub fn notes(&self) -> &[(Part, &'static str)] {
         &self.notes
@@ -179,13 +188,26 @@ impl Program {
     /// What must stand in a line for `prefregex`, and for each failregex, to match it.
     pub fn required(&self) -> (Required, Vec<Required>) {
         let of = |pattern: &Pattern| literal::required(pattern);
-        (self.prefregex.as_ref().and_then(of), self.failregex.iter().map(of).collect())
+        (self.prefregex.as_ref().map_or(Vec::new(), of), self.failregex.iter().map(of).collect())
+    }
+
+    /// Takes a line in which no failregex matches, nor in those before it together with it: the same as judging it.
+    pub fn pass(&self, memory: &mut Memory, line: &Arc<Line>) {
+        if self.sees_all() {
+            self.push(&mut memory.buffer, line.clone());
+        }
+    }
+
+    fn push(&self, buffer: &mut Vec<Arc<Line>>, line: Arc<Line>) {
+        buffer.push(line);
+        let over = buffer.len().saturating_sub(self.maxlines);
+        buffer.drain(..over);
     }
 
     /// Judges one line.
     ///
     /// `time`: the line's own. `tries`: whether to try a failregex, for a caller that knows of some that they cannot
-    /// match; it must be true for all where [`Program::sees_all`]. `alarm` is told of each search that was given up.
+    /// match, in the lines held together either. `alarm` is told of each search that was given up.
     pub fn judge(
         &self,
         memory: &mut Memory,
@@ -196,9 +218,7 @@ impl Program {
         alarm: &mut dyn FnMut(Part),
     ) -> Outcome {
         let mut buffer = std::mem::take(&mut memory.buffer);
-        buffer.push(line);
-        let over = buffer.len().saturating_sub(self.maxlines);
-        buffer.drain(..over);
+        self.push(&mut buffer, line);
         let mut judging = Judging { program: self, sessions: &mut memory.sessions, buffer, alarm };
         let outcome = judging.judge(now, time, tries);
         if self.maxlines > 1 {

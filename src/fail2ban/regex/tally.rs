@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 
 use crate::fail2ban::matcher::{
-    CalendarState, Hit, Line, MatcherError, Memory, Outcome, Pace, Part, Program, Rules,
+    CalendarState, Cut, Hit, Line, MatcherError, Memory, Outcome, Pace, Part, Program, Rules,
 };
 use crate::time::Timestamp;
 
@@ -113,8 +113,8 @@ impl Tally {
                 None => self.date_hits.push((name.to_owned(), 1)),
             }
         }
-        let (line, time) = calendar.dated(&mut self.calendar, self.now, text, found, Pace::Recorded);
-        let line = Arc::new(line);
+        let cut = &mut Cut::default();
+        let (line, time) = calendar.dated(&mut self.calendar, self.now, text, found, Pace::Recorded, cut);
         if let Some(prefix) = &self.prefix
             && !matches!(alone(prefix, self.now, &line, time, &|_| true), Outcome::NoMatch | Outcome::Overrun)
         {

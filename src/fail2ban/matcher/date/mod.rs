@@ -4,6 +4,8 @@
 //! place, a template that finds its stamp further right than before gives way to another one, and one that is
 //! hit often moves up. All this decides which of several stamps in a line counts, so it is kept to the letter.
 
+mod outline;
+mod reach;
 mod strptime;
 mod template;
 mod zones;
@@ -82,7 +84,11 @@ impl Entry {
     }
 
     fn find(&mut self, dates: &Dates, line: &str, start: usize, end: usize) -> Option<DateMatch> {
-        let found = self.template(dates).find(line, start, end);
+        let template = self.template(dates);
+        if template.is_ruled_out(line) {
+            return None;
+        }
+        let found = template.find(line, start, end);
         self.matches += u64::from(found.is_some());
         found.map(|found| found.of_template(self.template))
     }
@@ -112,6 +118,21 @@ pub struct DateState {
     entries: Vec<Entry>,
     last: Option<Last>,
     first_unused: usize,
+    #[serde(skip)]
+    memo: Option<Memo>,
+    /// Memos made so far.
+    #[serde(skip)]
+    memos: u64,
+}
+
+/// What the template that found the last date says of any line that begins with `head`: lines of one second mostly differ
+/// only after what decides about the date.
+#[derive(Debug, Clone)]
+struct Memo {
+    head: Vec<u8>,
+    /// Of the template's entry.
+    index: usize,
+    found: DateMatch,
 }
 
 /// The last match: where it lay, in characters from the line's begin, and what stood around it.
@@ -149,12 +170,8 @@ fn char_at(line: &str, at: usize) -> Option<char> {
 }
 
 impl Dates {
-    /// `datepattern` as a filter has it, one pattern a line; `None`: the default ones.
-    ///
-    /// `now`: the years that `%ExY` takes reach to three years after it.
-    pub fn new(datepattern: Option<&str>, now: Timestamp) -> Result<Dates, DateError> {
-        let year = 1970 + now.secs() / 31_556_952;
-        let decade_max = ((year + 3 - 2000) / 10).clamp(2, 9) as u8;
+    /// `datepattern` as a filter has it, one pattern a line; `None`: the default ones. `decade_max`: see [`decade_max`].
+    pub fn new(datepattern: Option<&str>, decade_max: u8) -> Result<Dates, DateError> {
         let mut dates = Dates { templates: Vec::new() };
         for pattern in datepattern.unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty())
         {
@@ -169,12 +186,14 @@ impl Dates {
                 "{DEFAULT}" => {}
                 "{NONE}" => dates.add(Template::new("{UNB}^", decade_max)?),
                 key if key.contains("{DATE}") => {
-                    for default in DEFAULTS {
+                    for (number, default) in DEFAULTS.into_iter().enumerate() {
                         let pattern = replace_date(pattern, &template::unbound(default));
-                        dates.add(Template::new(&pattern, decade_max)?);
+                        let template = Template::new(&pattern, decade_max)?;
+                        // What stands around the date is the same in all.
+                        dates.add(if number == 0 { template.checked()? } else { template });
                     }
                 }
-                _ => dates.add(Template::new(pattern, decade_max)?),
+                _ => dates.add(Template::new(pattern, decade_max)?.checked()?),
             }
         }
         if dates.templates.is_empty() {
@@ -211,7 +230,13 @@ impl DateState {
             distance: FAR,
             matches: 0,
         };
-        DateState { entries: (0..dates.templates.len()).map(entry).collect(), last: None, first_unused: 0 }
+        DateState {
+            entries: (0..dates.templates.len()).map(entry).collect(),
+            last: None,
+            first_unused: 0,
+            memo: None,
+            memos: 0,
+        }
     }
 
     /// Whether every number in here stands for something: a stored state may be of older patterns.
@@ -229,6 +254,51 @@ impl DateState {
 
     /// The date of `line`; `None` if no template finds one.
     pub fn find(&mut self, dates: &Dates, line: &str, now: Timestamp) -> Option<DateMatch> {
+        if let Some(found) = self.repeat(line, now, None) {
+            return Some(found.again_in(line));
+        }
+        let mut found = self.find_afresh(dates, line, now)?;
+        self.memorize(dates, line, &mut found);
+        Some(found)
+    }
+
+    /// The date of a line that begins as the one before did, so that it need not be searched. `same`: only this one.
+    pub fn repeat(&mut self, line: &str, now: Timestamp, same: Option<u64>) -> Option<&DateMatch> {
+        let memo = self.memo.as_ref()?;
+        if same.is_some_and(|same| same != memo.found.same) || !line.as_bytes().starts_with(&memo.head) {
+            return None;
+        }
+        // What the long way would do: the last template is tried first, is bound to the line's begin and so wins, and finds
+        // what it found before. All else that is remembered of it is the same already.
+        let entry = &mut self.entries[memo.index];
+        entry.matches += 1;
+        entry.hits += 1;
+        entry.last_used = now;
+        Some(&memo.found)
+    }
+
+    /// What [`DateState::repeat`] said of the last line, as of `line`.
+    pub fn repeated(&self, line: &str) -> Option<DateMatch> {
+        self.memo.as_ref().map(|memo| memo.found.again_in(line))
+    }
+
+    /// Begins a memo if the template in [`DateState::last`] wins by itself in every line in which it matches.
+    fn memorize(&mut self, dates: &Dates, line: &str, found: &mut DateMatch) {
+        self.memo = None;
+        let Some(index) = self.last.map(|last| last.index) else { return };
+        let template = self.entries[index].template(dates);
+        if found.template != self.entries[index].template || !template.anchored {
+            return;
+        }
+        let Some(reach) = template.reach(line) else { return };
+        let next = char_at(line, found.end).map_or(0, char::len_utf8);
+        self.memos += 1;
+        found.same = self.memos;
+        let head = line.as_bytes()[..reach.max(found.end + next)].to_vec();
+        self.memo = Some(Memo { head, index, found: found.again_in(line) });
+    }
+
+    fn find_afresh(&mut self, dates: &Dates, line: &str, now: Timestamp) -> Option<DateMatch> {
         let mut winner = None;
         let mut best: Option<(DateMatch, usize)> = None;
         let mut tried = FAR;
@@ -355,6 +425,12 @@ impl Last {
     }
 }
 
+/// The last decade of 20xx that `%ExY` takes: the years reach to three years after `now`.
+pub fn decade_max(now: Timestamp) -> u8 {
+    let year = 1970 + now.secs() / 31_556_952;
+    ((year + 3 - 2000) / 10).clamp(2, 9) as u8
+}
+
 /// All defaults: first those bound to the line's begin, then as they are.
 fn defaults(decade_max: u8) -> Result<Vec<Template>, DateError> {
     let mut bound = Vec::new();
@@ -378,79 +454,4 @@ fn replace_date(pattern: &str, by: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// 2005-08-14 12:00 in Zurich.
-    const NOW: i64 = 1_124_013_600;
-
-    fn around() -> Surroundings {
-        Surroundings { now: Timestamp::from_secs(NOW), zone: chrono_tz::Tz::Europe__Zurich, offset: None }
-    }
-
-    fn dates(datepattern: Option<&str>, lines: &[&str]) -> Vec<Option<(String, Option<i64>)>> {
-        let dates = Dates::new(datepattern, around().now).expect("reads");
-        let mut state = DateState::new(&dates);
-        let mut one = |line: &&str| {
-            let found = state.find(&dates, line, around().now)?;
-            let (start, end) = found.stamp;
-            let time = if start < end { dates.moment(line, &found, &around()) } else { None };
-            Some((line[start..end].to_owned(), time.map(Timestamp::secs)))
-        };
-        lines.iter().map(&mut one).collect()
-    }
-
-    #[test]
-    fn the_usual_stamps_are_found_without_a_pattern() {
-        for line in [
-            "2005-08-14T12:00:00.5+02:00 x",
-            "2005/08/14 12:00:00 x",
-            "[Sun Aug 14 12:00:00.011 2005] x",
-            "Aug 14 12:00:00 mx x",
-            "14/08/2005 12:00:00 x",
-            "203.0.113.5 - - [14/Aug/2005:10:00:00 +0000] x",
-            "08/14/2005:12:00:00 x",
-            "1124013600 x",
-            "<08/14/05@12:00:00> x",
-            "050814 12:00:00 x",
-            "Aug 14, 2005 12:00:00 PM x",
-            "Aug-14-05 12:00:00 x",
-            "20050814T120000 x",
-            "CEST Aug 14 12:00:00 x",
-            "12:00:00 x",
-        ] {
-            let found = dates(None, &[line]).remove(0);
-            assert_eq!(found.and_then(|(_, time)| time), Some(NOW), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_stamp_in_the_text_does_not_win_over_the_one_before_it() {
-        let lines =
-            ["Aug 14 12:00:00 mx a", "Aug 14 11:00:00 mx at 2005-08-13 01:02:03", "Aug 14 12:00:00 mx b"];
-        let found = dates(None, &lines);
-        assert_eq!(found[1].as_ref().map(|(stamp, _)| stamp.as_str()), Some("Aug 14 11:00:00"));
-    }
-
-    #[test]
-    fn a_place_in_the_line_is_counted_in_characters() {
-        // Only the place of the line before is looked at, since the same signs stand around it.
-        let found = dates(Some("%S"), &["2005-08-14 x", "é 14-09-2005 x"]);
-        let stamps: Vec<_> = found.iter().flatten().map(|(stamp, _)| stamp.as_str()).collect();
-        assert_eq!(stamps, ["08", "09"]);
-        assert_eq!((column("é1", 2), byte_of("é1", 1), byte_of("é1", 2)), (1, Some(2), Some(3)));
-        assert_eq!((byte_of("é1", 3), byte_of("12", 2), byte_of("12", 3)), (None, Some(2), None));
-    }
-
-    #[test]
-    fn patterns_may_stand_around_any_date() {
-        let found = dates(Some(r"^\{{DATE}\}"), &["{2005-08-14 12:00:00} x", "{Aug 14 12:00:00} x"]);
-        assert!(found.iter().all(|found| found.as_ref().is_some_and(|(_, time)| *time == Some(NOW))));
-    }
-
-    #[test]
-    fn no_date_at_all_is_an_empty_stamp() {
-        assert_eq!(dates(Some("{NONE}"), &["2005-08-14 12:00:00 x"]), [Some((String::new(), None))]);
-        assert_eq!(dates(Some("{^LN-BEG}"), &["x 2005-08-14 12:00:00 x"]), [None]);
-    }
-}
+mod tests;

@@ -1,9 +1,11 @@
 //! One date template: a regex that finds a stamp in a line, and how to read what it found.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use super::super::pattern::{Engine, PatternError, Spans};
 use super::super::python::{self, Lines, Target};
+use super::outline::Outline;
+use super::reach::Reach;
 use super::strptime::{self, Surroundings};
 use crate::time::Timestamp;
 
@@ -31,7 +33,7 @@ enum Begin {
 #[derive(Debug)]
 enum Reading {
     /// Named groups are strptime fields. A field that stands twice has its second group under `x__2`.
-    Fields(Vec<(String, usize)>),
+    Fields,
     /// Seconds since the epoch in this group; `long`: also milliseconds and microseconds.
     Epoch { group: usize, long: bool },
     /// Hexadecimal TAI64N.
@@ -53,7 +55,20 @@ pub struct Template {
     whole: bool,
     may_skip: bool,
     reading: Reading,
+    /// The regex as its engine reads it.
+    text: String,
+    target: Target,
+    /// Most templates of a list are never needed, and a regex takes long to compile: each waits for its first use.
+    compiled: OnceLock<Compiled>,
+    outline: OnceLock<Outline>,
+    reach: OnceLock<Option<Reach>>,
+}
+
+#[derive(Debug)]
+struct Compiled {
     engine: Engine,
+    /// The strptime directive of each named group, and the group's number.
+    fields: Vec<(String, usize)>,
 }
 
 /// Where in the line a template matched.
@@ -67,6 +82,8 @@ pub struct DateMatch {
     pub stamp: (usize, usize),
     /// What was searched.
     within: (usize, usize),
+    /// Equal numbers, other than 0: found in the same text at the same place.
+    pub(in crate::fail2ban::matcher) same: u64,
     /// `None`: not asked for yet.
     spans: Option<Spans>,
 }
@@ -74,6 +91,11 @@ pub struct DateMatch {
 impl DateMatch {
     pub(super) fn of_template(self, template: usize) -> DateMatch {
         DateMatch { template, ..self }
+    }
+
+    /// The same in another line that begins alike, its groups left to be looked up.
+    pub(super) fn again_in(&self, line: &str) -> DateMatch {
+        DateMatch { spans: None, within: (0, line.len()), ..*self }
     }
 }
 
@@ -147,12 +169,55 @@ impl Template {
         if has_names(text) {
             regex.insert_str(0, "(?iu)");
         }
-        let reading = Reading::Fields(Vec::new());
         let name = name_of(text, begin);
-        let mut template = Template::build(&name, &regex, begin, end, reading)
-            .map_err(|error| DateError::Pattern { pattern: pattern.to_owned(), error })?;
-        template.reading = Reading::Fields(template.engine.names());
-        Ok(template)
+        Template::build(&name, &regex, begin, end, Reading::Fields)
+            .map_err(|error| DateError::Pattern { pattern: pattern.to_owned(), error })
+    }
+
+    /// The same, its regex compiled.
+    ///
+    /// # Errors
+    /// What makes the pattern no regex.
+    pub fn checked(self) -> Result<Template, DateError> {
+        let made =
+            self.compile().map_err(|error| DateError::Pattern { pattern: self.name.clone(), error })?;
+        let _ = self.compiled.set(made);
+        Ok(self)
+    }
+
+    fn compile(&self) -> Result<Compiled, PatternError> {
+        let engine = match self.target {
+            Target::Linear => Engine::linear(&self.text)?,
+            Target::Backtracking => Engine::backtracking(&self.text)?,
+        };
+        let field = |name: &str| name.split_once("__").map_or(name, |(base, _)| base).to_owned();
+        let fields = engine.names().into_iter().map(|(name, number)| (field(&name), number)).collect();
+        Ok(Compiled { engine, fields })
+    }
+
+    fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| self.compile().expect("only the usual patterns are left unchecked"))
+    }
+
+    /// Whether it cannot match in `line`, as far as that is seen without a search.
+    pub fn is_ruled_out(&self, line: &str) -> bool {
+        self.outline().is_missing(line.as_bytes())
+    }
+
+    fn outline(&self) -> &Outline {
+        self.outline.get_or_init(|| match self.target {
+            Target::Linear => Outline::new(&self.text),
+            Target::Backtracking => Outline::default(),
+        })
+    }
+
+    /// How many bytes of `line` decide what a search of the whole line finds: any line that begins with them gives the
+    /// same. `None`: not known, or the whole line does.
+    pub fn reach(&self, line: &str) -> Option<usize> {
+        let reach = self.reach.get_or_init(|| {
+            (self.target == Target::Linear && self.outline().is_bound()).then(|| Reach::new(&self.text))?
+        });
+        reach.as_ref()?.examined(line.as_bytes())
     }
 
     /// Adds bounds and the group that is cut out, as fail2ban does: unless the pattern brings its own.
@@ -195,19 +260,14 @@ impl Template {
             };
             (before, if bound_end { word } else { "" })
         };
-        let engine = match python::translate(&regex, Lines::One, Target::Linear) {
-            Ok(read) => {
-                let (before, after) = bounds(Target::Linear);
-                Engine::linear(&format!("{before}{}{after}", read.text))?
-            }
+        let (read, target) = match python::translate(&regex, Lines::One, Target::Linear) {
             Err(python::SyntaxError::NeedsBacktracking) => {
-                let (before, after) = bounds(Target::Backtracking);
-                let read = python::translate(&regex, Lines::One, Target::Backtracking)
-                    .map_err(PatternError::Syntax)?;
-                Engine::backtracking(&format!("{before}{}{after}", read.text))?
+                (python::translate(&regex, Lines::One, Target::Backtracking), Target::Backtracking)
             }
-            Err(error) => return Err(PatternError::Syntax(error)),
+            read => (read, Target::Linear),
         };
+        let (before, after) = bounds(target);
+        let text = format!("{before}{}{after}", read.map_err(PatternError::Syntax)?.text);
         Ok(Template {
             name: name.to_owned(),
             weight: 1.0,
@@ -216,18 +276,23 @@ impl Template {
             whole,
             may_skip: bound_begin && begin == Begin::Line,
             reading,
-            engine,
+            text,
+            target,
+            compiled: OnceLock::new(),
+            outline: OnceLock::new(),
+            reach: OnceLock::new(),
         })
     }
 
     /// The leftmost stamp of `line` that begins at byte `start` or later and ends before byte `end`.
     pub fn find(&self, line: &str, start: usize, end: usize) -> Option<DateMatch> {
         let within = (start, end);
+        let engine = &self.compiled().engine;
         // Most templates do not fit: that takes no memory.
-        if matches!(&self.engine, Engine::Linear(regex) if !regex.is_match_at(&line[..end], start)) {
+        if matches!(engine, Engine::Linear(regex) if !regex.is_match_at(&line[..end], start)) {
             return None;
         }
-        let spans = self.engine.spans(&line[..end], start).ok().flatten()?;
+        let spans = engine.spans(&line[..end], start).ok().flatten()?;
         let (start, end) = spans[0].expect("group 0 is the match");
         let stamp = spans.get(1).copied().flatten().unwrap_or((start, start));
         // What a free EPOCH stands after is no part of it.
@@ -236,13 +301,13 @@ impl Template {
         } else {
             start
         };
-        Some(DateMatch { template: 0, start, end, stamp, within, spans: Some(spans) })
+        Some(DateMatch { template: 0, start, end, stamp, within, same: 0, spans: Some(spans) })
     }
 
     /// As [`Template::find`], but the groups are left for [`Template::moment`] to look up: most lines are only dated
     /// and never asked. `None`: this template or line needs the groups to say what the stamp is.
     pub fn find_bounds(&self, line: &str, start: usize, end: usize) -> Option<Option<DateMatch>> {
-        let Engine::Linear(regex) = &self.engine else { return None };
+        let Engine::Linear(regex) = &self.compiled().engine else { return None };
         if !self.whole || matches!(self.reading, Reading::Epoch { .. }) {
             return None;
         }
@@ -253,7 +318,7 @@ impl Template {
             return None;
         }
         let (within, spans) = ((start, end), None);
-        Some(Some(DateMatch { template: 0, start: stamp.0, end: stamp.1, stamp, within, spans }))
+        Some(Some(DateMatch { template: 0, start: stamp.0, end: stamp.1, stamp, within, same: 0, spans }))
     }
 
     /// The moment that a match means; `None` if it means none, such as the 30th of February.
@@ -268,12 +333,10 @@ impl Template {
         };
         let text = |group: usize| spans.get(group).copied().flatten().map(|(start, end)| &line[start..end]);
         match &self.reading {
-            Reading::Fields(names) => {
+            Reading::Fields => {
+                let fields = &self.compiled().fields;
                 let field = |wanted: &str| {
-                    let of = |name: &str| {
-                        name == wanted || name.split_once("__").is_some_and(|(base, _)| base == wanted)
-                    };
-                    names.iter().filter(|(name, _)| of(name)).find_map(|(_, group)| text(*group))
+                    fields.iter().filter(|(name, _)| name == wanted).find_map(|(_, group)| text(*group))
                 };
                 strptime::moment(field, around)
             }
