@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::compile::Tag;
 use super::frame::Framed;
 use super::lint::automaton::{Automaton, Shape};
-use super::literal::{self, Literal};
+use super::literal::Literal;
 use super::pattern::MatchCache;
 use super::{Filter, Kind, Pattern};
 
@@ -115,7 +115,7 @@ fn reach(pattern: &Pattern, message: &[u8]) -> Option<usize> {
 
 /// The literals of which the pattern needs one, if none is in the message.
 fn missing(pattern: &Pattern, message: &[u8]) -> Vec<Vec<u8>> {
-    let Some(set) = pattern.hir().and_then(|hir| literal::required(&hir)) else { return Vec::new() };
+    let Some(set) = pattern.traits.required.first() else { return Vec::new() };
     let lower = message.to_ascii_lowercase();
     let stands = |literal: &Literal| {
         let text = if literal.folded { &lower } else { message };
@@ -123,7 +123,7 @@ fn missing(pattern: &Pattern, message: &[u8]) -> Vec<Vec<u8>> {
     };
     match set.literals.iter().any(stands) {
         true => Vec::new(),
-        false => set.literals.into_iter().map(|literal| literal.bytes).collect(),
+        false => set.literals.iter().map(|literal| literal.bytes.clone()).collect(),
     }
 }
 

@@ -52,6 +52,25 @@ impl ByteSet {
     }
 }
 
+/// What is known of every message that a pattern matches.
+#[derive(Debug, Clone)]
+pub struct Traits {
+    /// What it begins with; all bytes where it may be empty.
+    pub first: ByteSet,
+    pub may_be_empty: bool,
+    pub prefixes: Vec<Vec<u8>>,
+    /// Sets of which each has a literal in it, the most promising first.
+    pub required: Vec<LiteralSet>,
+}
+
+impl Traits {
+    pub fn of(hir: &Hir) -> Traits {
+        let (first, may_be_empty) = first_bytes(hir);
+        let first = if may_be_empty { ByteSet::ALL } else { first };
+        Traits { first, may_be_empty, prefixes: prefixes(hir), required: all_required(hir) }
+    }
+}
+
 /// Bytes of a class; `None` for one that holds more than bytes can say.
 pub fn class_bytes(class: &Class) -> Option<ByteSet> {
     let mut set = ByteSet::default();

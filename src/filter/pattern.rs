@@ -11,6 +11,7 @@ use regex_automata::{Anchored, Input};
 use regex_syntax::hir::Hir;
 
 use super::compile::{Expanded, Tag, parse};
+use super::literal::Traits;
 use super::program::{Outcome, Program, ProgramCache};
 
 /// What a match means. In the order in which the patterns of a filter are tried.
@@ -53,6 +54,8 @@ pub struct Pattern {
     pub groups: Vec<(usize, Tag)>,
     /// Where it stands, `filters/x.toml:12:5`.
     pub place: String,
+    /// Taken from the tree once, so that a set of filters needs no tree of a pattern that no line meets.
+    pub traits: Traits,
     matcher: OnceLock<Matcher>,
 }
 
@@ -105,11 +108,12 @@ impl Pattern {
             regex: expanded.regex.clone(),
             groups: expanded.groups.clone(),
             place,
+            traits: Traits::of(&expanded.hir),
             matcher: OnceLock::new(),
         }
     }
 
-    /// The pattern as a tree, for literal extraction and lint.
+    /// The pattern as a tree, for matching and lint.
     pub fn hir(&self) -> Option<Hir> {
         parse(&self.regex)
     }

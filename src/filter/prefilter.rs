@@ -26,7 +26,7 @@ use self::lane::Lane;
 pub(super) use self::sieve::Sieve;
 use super::Filter;
 use super::frame::{self, FrameKind};
-use super::literal::{self, ByteSet, Literal};
+use super::literal::{ByteSet, Literal, Traits};
 use super::pattern::Kind;
 
 /// Patterns of a set as bits; indices run through all filters in order, without ignoreregexes.
@@ -108,20 +108,16 @@ impl Prefilter {
                 if pattern.kind == Kind::Ignore {
                     break;
                 }
-                let hir = pattern.hir();
-                let (first, may_be_empty) = hir.as_ref().map_or((ByteSet::ALL, true), literal::first_bytes);
-                let sets = hir.as_ref().map_or(Vec::new(), literal::all_required);
-                // A pattern that can be empty begins with anything.
-                let first = if may_be_empty { ByteSet::ALL } else { first };
+                let Traits { first, may_be_empty, prefixes, required: sets } = &pattern.traits;
                 entries.push(Entry {
                     filter: filter_index as u16,
                     number: number as u16,
-                    first,
-                    may_be_empty,
-                    prefixes: hir.as_ref().map_or(Vec::new(), literal::prefixes),
+                    first: *first,
+                    may_be_empty: *may_be_empty,
+                    prefixes: prefixes.clone(),
                     literals: sets.first().map_or(Vec::new(), |set| set.literals.clone()),
                 });
-                required.push((filter_index, sets));
+                required.push((filter_index, &sets[..]));
             }
         }
         let sieve = Sieve::new(filters, &required, on);

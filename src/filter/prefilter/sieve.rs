@@ -64,7 +64,7 @@ struct Needs {
 
 impl Sieve {
     /// `required`: for each pattern its filter and its sets of required literals. `on`: false has every line looked at.
-    pub fn new(filters: &[Arc<Filter>], required: &[(usize, Vec<LiteralSet>)], on: bool) -> Sieve {
+    pub fn new(filters: &[Arc<Filter>], required: &[(usize, &[LiteralSet])], on: bool) -> Sieve {
         let choices = if on { Choices::new(filters, required) } else { None };
         Sieve { choices, searcher: None, wait: 0, waited: 0 }
     }
@@ -97,7 +97,7 @@ impl Sieve {
 
 impl Choices {
     /// `None`: some pattern may match a line that holds nothing known.
-    fn new(filters: &[Arc<Filter>], required: &[(usize, Vec<LiteralSet>)]) -> Option<Choices> {
+    fn new(filters: &[Arc<Filter>], required: &[(usize, &[LiteralSet])]) -> Option<Choices> {
         let mut choices = Choices { literals: Vec::new(), filters: Vec::new() };
         let mut known = HashMap::new();
         for (at, filter) in filters.iter().enumerate() {
