@@ -87,6 +87,21 @@ fn settle(store: &mut DiskStore) {
     while store.settle().unwrap() {}
 }
 
+/// Whether this process lets go of sled's file of the store in `dir`; sled's own threads may be at it for a moment.
+fn lets_go_of_sled(dir: &Path) -> bool {
+    let file = dir.join("db/db");
+    let closed = || {
+        let mut open = std::fs::read_dir("/proc/self/fd").unwrap();
+        !open.any(|fd| std::fs::read_link(fd.unwrap().path()).is_ok_and(|path| path == file))
+    };
+    (0..500).any(|_| {
+        closed() || {
+            std::thread::sleep(Duration::from_millis(10));
+            false
+        }
+    })
+}
+
 /// Targets of the bans in force, sorted.
 fn bans(store: &mut dyn Store) -> Vec<Net> {
     let mut found = Vec::new();
@@ -144,6 +159,19 @@ fn filled(dir: &Path, count: u32, settled: bool) {
     if settled {
         settle(&mut store);
     }
+}
+
+#[test]
+fn sled_is_let_go_once_it_is_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    for n in 0..3 {
+        store.commit(&mut [frame(i64::from(n), vec![ban(n, None)])]).unwrap();
+        settle(&mut store);
+        assert!(lets_go_of_sled(dir.path()));
+    }
+    assert_eq!(bans(&mut store), nets(0..3));
+    assert!(lets_go_of_sled(dir.path()));
 }
 
 #[test]

@@ -294,11 +294,15 @@ impl Store for DiskStore {
         };
         if cache.is_dirty() {
             let settled = cache.settle();
-            return settled
-                .map(|more| more || self.journal.look_at_age)
-                .map_err(|failure| self.lose_cache(failure));
+            let more = settled.map_err(|failure| self.lose_cache(failure))?;
+            if more || self.journal.look_at_age {
+                return Ok(true);
+            }
+        } else if self.journal.look_at_age && self.age()? {
+            return Ok(true);
         }
-        if self.journal.look_at_age { self.age() } else { Ok(false) }
+        self.let_go();
+        Ok(false)
     }
 
     fn load(&mut self, sink: &mut dyn FnMut(Change)) -> Result<(), StoreError> {

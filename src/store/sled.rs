@@ -17,6 +17,7 @@ use std::hash::Hasher;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
@@ -24,11 +25,20 @@ use siphasher::sip::SipHasher13;
 use super::codec::{open_value, seal_value};
 use super::record::Change;
 use super::state::{META_KEY, Names, key_of, read_state, value_of};
+use crate::sys::timer;
 
 /// sled's memory is ruled by this: batches of 5,000 took gigabytes, batches of 100 stay small. Keys, the
 /// cache's own record among them.
 const BATCH_KEYS_MAX: usize = 100;
 const CACHE_BYTES: u64 = 8 << 20;
+/// sled lets go of a closed database in threads of its own, a moment later; nobody else has it, since the store's own
+/// lock is taken first. So opening it is tried so often, with such a pause.
+const OPEN_TRIES_MAX: u32 = 100;
+const OPEN_PAUSE: Duration = Duration::from_millis(10);
+/// What sled says of a database that is not let go of yet.
+const STILL_LOCKED: &str = "could not acquire lock";
+/// sled keeps threads that look for work once a second; idle, they need not be punctual.
+const IDLE_LATE_MAX: Duration = Duration::from_secs(60);
 /// What waits for sled is settled without waiting for a quiet moment once it is more than this. Bytes.
 pub(super) const DIRTY_BYTES_MAX: usize = 4 << 20;
 /// What a waiting key costs beside its bytes, roughly. Bytes.
@@ -374,7 +384,16 @@ impl Drop for Cache {
 
 fn open_db(dir: &Path) -> Result<(sled::Db, File), Failure> {
     let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let db = guard(|| config.open())?;
+    let mut tries = 1;
+    let db = loop {
+        match guard(|| timer::unhurried(IDLE_LATE_MAX, || config.open())) {
+            Err(Failure::Unavailable(why)) if why.contains(STILL_LOCKED) && tries < OPEN_TRIES_MAX => {
+                tries += 1;
+                std::thread::sleep(OPEN_PAUSE);
+            }
+            done => break done?,
+        }
+    };
     match File::open(dir.join("db")) {
         Ok(file) => Ok((db, file)),
         Err(error) => {
@@ -404,7 +423,7 @@ fn failure(error: &sled::Error) -> Failure {
     match error {
         sled::Error::Io(io) => match io.raw_os_error() {
             // A sector that cannot be read stays so; a new file lies elsewhere.
-            Some(libc::EIO) | None if !io.to_string().contains("acquire lock") => {
+            Some(libc::EIO) | None if !io.to_string().contains(STILL_LOCKED) => {
                 Failure::Broken(io.to_string())
             }
             _ => Failure::Unavailable(io.to_string()),
