@@ -127,6 +127,27 @@ fn every_packing_standard_input_and_several_logs_read_the_same() {
 }
 
 #[test]
+fn filter_test_in_fail2bans_dialect_reads_packed_logs_and_standard_input_too() {
+    let folder = Folder::new();
+    let config = folder.file("portero.toml", "");
+    folder.file("filters/own.toml", "dialect = \"fail2ban\"\nfailregex = ['refused <HOST>$']\n");
+    let line = b"2026-06-01 06:48:30 refused 203.0.113.7\n";
+    let test = |log: &str, input: &[u8]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_banctl"));
+        command.args(["filter", "test", "--json", "--config", &config, "--filter", "own", "--log", log]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        objects(&String::from_utf8(output.stdout).unwrap())
+    };
+    let plain = test(&folder.file("a.log", line), b"");
+    assert!(plain.len() == 1 && plain[0]["match"] == true, "{plain:?}");
+    assert_eq!(test(&folder.file("a.log.gz", gz(line)), b""), plain);
+    assert_eq!(test("-", line), plain);
+}
+
+#[test]
 fn repeated_lines_carry_their_number_and_count_as_often() {
     let log = "Jun  1 06:48:30 mx1 postfix/smtpd[12]: message repeated 3 times: [ warning: unknown[203.0.113.7]: SASL LOGIN authentication failed: x, sasl_username=alice]\n";
     let found = objects(&with(log.as_bytes(), &["--json", "--year", "2026", "-"]));

@@ -184,7 +184,8 @@ impl Log {
     pub fn replace(&mut self, now: Timestamp, new: &fs::Metadata, limits: &Limits) {
         self.retire(now);
         let Some(was) = self.retired.take() else { return };
-        for tail in rotated::between(&self.path, &was, limits) {
+        let held = self.old.iter().any(|file| file.tail.is_at(&was));
+        for tail in rotated::between(&self.path, &was, held, limits) {
             if !tail.is(new) && !self.old.iter().any(|file| file.tail.is_at(tail.position())) {
                 let last = tail.is_packed();
                 self.old.push(Follow { until: Some(now.plus(LATE_WRITES)), last, ..Follow::new(tail) });

@@ -25,19 +25,9 @@ impl OfflineLog {
     /// # Errors
     /// `Open`: not there, not to be read, a directory, or packed in a way that is not known here.
     pub fn open(path: &Path, limits: &Limits) -> Result<OfflineLog, SourceError> {
-        let failed = |source| SourceError::Open { path: path.to_owned(), source };
         let read = Arc::new(AtomicU64::new(0));
-        let (input, total): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
-            (packed::unpack(Box::new(Counted(io::stdin(), read.clone()))).map_err(failed)?, None)
-        } else {
-            let file = File::open(path).map_err(failed)?;
-            let meta = file.metadata().map_err(failed)?;
-            if meta.is_dir() {
-                return Err(failed(io::ErrorKind::IsADirectory.into()));
-            }
-            let input = packed::unpack(Box::new(Counted(file, read.clone()))).map_err(failed)?;
-            (input, meta.is_file().then_some(meta.len()))
-        };
+        let (input, total) =
+            open(path, &read).map_err(|source| SourceError::Open { path: path.to_owned(), source })?;
         let reader = LineReader::new(input, limits.block_bytes, limits.line_bytes_max);
         Ok(OfflineLog { path: path.to_owned(), reader, read, total })
     }
@@ -64,6 +54,29 @@ impl OfflineLog {
     pub fn progress(&self) -> (u64, Option<u64>) {
         (self.read.load(Ordering::Relaxed), self.total)
     }
+}
+
+/// The bytes of a log as [`OfflineLog::open`] takes it, not cut into lines.
+///
+/// # Errors
+/// As there.
+pub fn unpacked(path: &Path) -> Result<Box<dyn Read + Send>, SourceError> {
+    let opened = open(path, &Arc::default());
+    opened.map(|(input, _)| input).map_err(|source| SourceError::Open { path: path.to_owned(), source })
+}
+
+/// A log's bytes, counted in `read` as they come from the disk, and how many these are, if that is known.
+fn open(path: &Path, read: &Arc<AtomicU64>) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if path == Path::new("-") {
+        return Ok((packed::unpack(Box::new(Counted(io::stdin(), read.clone())))?, None));
+    }
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let input = packed::unpack(Box::new(Counted(file, read.clone())))?;
+    Ok((input, meta.is_file().then_some(meta.len())))
 }
 
 /// Counts what is read from the disk, below a decompressor.

@@ -210,10 +210,18 @@ pub fn find_copy(path: &Path, at: &FilePosition, limits: &Limits) -> Option<Tail
 }
 
 /// What was rotated away after the file of a position, oldest first: rotations that came so fast that their
-/// files never stood at the path when we looked.
-pub fn between(path: &Path, at: &FilePosition, limits: &Limits) -> Vec<Tail> {
+/// files never stood at the path when we looked. `held`: that file is open, so that its inode is its own, whatever it
+/// holds by now: it may have been emptied just before it was rotated.
+pub fn between(path: &Path, at: &FilePosition, held: bool, limits: &Limits) -> Vec<Tail> {
     let siblings = list(path);
-    let Some((found, opened)) = find(at, &siblings) else { return Vec::new() };
+    let itself = |(index, sibling): (usize, &Sibling)| {
+        let opened = Opened::new(&sibling.path).ok()?;
+        (opened.meta.dev() == at.device).then_some((index, opened))
+    };
+    let of_inode = siblings.iter().enumerate().filter(|(_, sibling)| held && sibling.inode == at.inode);
+    let Some((found, opened)) = of_inode.filter_map(itself).next().or_else(|| find(at, &siblings)) else {
+        return Vec::new();
+    };
     let opened =
         newer(&siblings, found, opened.meta.mtime()).into_iter().filter_map(|s| Opened::new(&s.path).ok());
     opened.filter_map(|opened| opened.tail(0, limits).ok()).collect()

@@ -1,7 +1,6 @@
 //! `banctl filter test`: line by line, what a filter makes of a log.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 
 use super::{TestArgs, config, files, spec};
-use crate::banctl::failure::{Failure, lost};
+use crate::banctl::failure::{Failure, fail, lost};
 use crate::banctl::table::{Look, Tone};
 use crate::config::FilterLibrary;
 use crate::exit;
@@ -21,7 +20,7 @@ use crate::filter::explain::{self, Matched, WhyNot};
 use crate::filter::peer::TrustedProxies;
 use crate::filter::{Context, Counts, Filter, FilterSet, FilterState, Kind, Outcome};
 use crate::limits::Limits;
-use crate::source::offline::OfflineLog;
+use crate::source::offline::{OfflineLog, unpacked};
 use crate::text::escape;
 use crate::time::{Clock, SystemClock, Timestamp, system_zone};
 
@@ -125,10 +124,7 @@ fn in_dialect(
     now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    let unread = |why: std::io::Error| {
-        (exit::NO, Some(format!("cannot open {}: {}", args.log.display(), crate::text::io_reason(&why))))
-    };
-    let mut log = BufReader::new(File::open(&args.log).map_err(unread)?);
+    let mut log = BufReader::new(unpacked(&args.log).map_err(|why| fail(exit::NO, why))?);
     match run_rules(rules, &mut log, timezone, now, args.journal, out) {
         Ok(_) => Ok(exit::OK),
         Err(TestError::Io(why)) => Err(lost(&why)),
