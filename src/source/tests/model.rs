@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 
@@ -342,10 +343,15 @@ fn number(line: &str) -> u32 {
         .unwrap_or_else(|| panic!("a torn line: {line:?}"))
 }
 
-/// More with PROPTEST_CASES=N.
+/// More with PROPTEST_CASES=N, others with PROPTEST_RNG_SEED=N; by default the same ones each time.
 fn cases() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100);
-    ProptestConfig { max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::with_cases(cases) }
+    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    ProptestConfig {
+        max_shrink_iters: 2000,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(number("PROPTEST_RNG_SEED").unwrap_or(1)),
+        ..ProptestConfig::with_cases(number("PROPTEST_CASES").unwrap_or(100) as u32)
+    }
 }
 
 proptest! {
