@@ -7,9 +7,12 @@ command -v python3 >/dev/null || { echo "skipped: no python3"; exit 0; }
 need_fail2ban
 work=$(mktemp -d)
 server= daemon=
+# What still runs writes into the folder: it is waited for before that goes.
 end() {
-  [ -z "$server" ] || kill "$server" 2>/dev/null || true
-  [ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
+  local process
+  for process in $server $daemon; do
+    kill "$process" 2>/dev/null && wait "$process" || true
+  done
   rm -rf "$work" "${unpacked:-$work}"
 }
 trap end EXIT
