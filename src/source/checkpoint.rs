@@ -32,10 +32,11 @@ pub struct FilePosition {
 /// For about half a minute after a rotation two files are read under one path: the old one, since programs
 /// still write to it, and the new one. Were only one position kept, a restart would lose or repeat lines.
 ///
-/// Empty: what stood there was read and let go; whatever stands there next is new from its first byte.
+/// Empty: nothing stood there so far; whatever stands there next is new from its first byte.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Position {
-    /// Oldest first; files that follow the last one were not begun.
+    /// Oldest first; files that follow the last one were not begun. Before one that was not begun may stand what is
+    /// no longer followed: a file let go, or what the same file held before it was emptied.
     pub files: SmallVec<[FilePosition; 2]>,
 }
 

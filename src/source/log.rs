@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 pub const LATE_WRITES: Duration = Duration::from_secs(30);
 /// Files let go that are remembered, should one come back. Files.
 const LET_GO_MAX: usize = 8;
+/// Positions no longer followed that are stored for one file. Positions.
+const AFTER_MAX: usize = 8;
 /// Links followed from a log's path to its file. Links.
 const LINKS_MAX: usize = 16;
 
@@ -35,11 +37,34 @@ pub struct Follow {
     pub written: bool,
     /// Nobody writes to it any more: at its end its unfinished line counts as whole, and it is let go.
     pub last: bool,
+    /// What was read before this file and is not followed any more, oldest first: files let go, and what this one held
+    /// before it was emptied. Until something is read of this file, only that tells after a restart what came later.
+    pub after: SmallVec<[FilePosition; 1]>,
 }
 
 impl Follow {
     pub fn new(tail: Tail) -> Follow {
-        Follow { tail, watch: None, until: None, written: false, last: false }
+        let after = SmallVec::new();
+        Follow { tail, watch: None, until: None, written: false, last: false, after }
+    }
+
+    fn is_begun(&self) -> bool {
+        self.tail.position().offset > 0
+    }
+
+    fn begun(&self) -> Option<FilePosition> {
+        self.is_begun().then(|| *self.tail.position())
+    }
+
+    /// What of `after` is still needed, where an earlier file was not begun (`unbegun`) or not.
+    fn needed(&self, unbegun: bool) -> &[FilePosition] {
+        let most = match (unbegun, self.is_begun()) {
+            // What may be that earlier file, is not one of these.
+            (true, _) => AFTER_MAX,
+            (false, false) => 1,
+            (false, true) => 0,
+        };
+        &self.after[self.after.len().saturating_sub(most)..]
     }
 }
 
@@ -90,6 +115,8 @@ pub struct Log {
     let_go: VecDeque<FilePosition>,
     /// The file that stood at the path last, until another does.
     retired: Option<FilePosition>,
+    /// What was read last and is not followed any more, oldest first, until another file stands at the path.
+    after: SmallVec<[FilePosition; 1]>,
     /// Lines cut in files that were let go.
     lines_cut: u64,
 }
@@ -111,6 +138,7 @@ impl Log {
             unwatch: Vec::new(),
             let_go: VecDeque::new(),
             retired: None,
+            after: SmallVec::new(),
             lines_cut: 0,
         }
     }
@@ -125,9 +153,10 @@ impl Log {
             let until = Some(now.plus(LATE_WRITES));
             self.old.push(Follow { until, last: copy, ..Follow::new(tail) });
         }
+        self.after.extend(resumed.newest.filter(|at| !self.old.iter().any(|file| file.tail.is_at(at))));
     }
 
-    fn files(&self) -> impl DoubleEndedIterator<Item = &Follow> {
+    fn files(&self) -> impl Iterator<Item = &Follow> {
         self.old.iter().chain(&self.current)
     }
 
@@ -165,10 +194,13 @@ impl Log {
     }
 
     /// Moves the current file to the old ones: another stands at the path, or none for good.
-    pub fn retire(&mut self, now: Timestamp) {
+    pub fn retire(&mut self, now: Timestamp, limits: &Limits) {
+        if self.current.as_mut().is_some_and(|file| !file.tail.learn_head()) {
+            // What fails here, fails once more when it is read.
+            let _ = self.emptied(None, limits);
+        }
         let Some(mut file) = self.current.take() else { return };
         file.tail.touch();
-        file.tail.learn_head();
         file.until = Some(now.plus(LATE_WRITES));
         self.retired = Some(*file.tail.position());
         self.old.push(file);
@@ -181,16 +213,27 @@ impl Log {
 
     /// Retires the current file since `new` stands at the path, together with what was rotated away between
     /// the two before we saw it.
-    pub fn replace(&mut self, now: Timestamp, new: &fs::Metadata, limits: &Limits) {
-        self.retire(now);
-        let Some(was) = self.retired.take() else { return };
-        let held = self.old.iter().any(|file| file.tail.is_at(&was));
-        for tail in rotated::between(&self.path, &was, held, limits) {
-            if !tail.is(new) && !self.old.iter().any(|file| file.tail.is_at(tail.position())) {
-                let last = tail.is_packed();
-                self.old.push(Follow { until: Some(now.plus(LATE_WRITES)), last, ..Follow::new(tail) });
+    pub fn replace(&mut self, now: Timestamp, new: Tail, watch: Option<WatchId>, limits: &Limits) {
+        self.retire(now, limits);
+        let mut after = std::mem::take(&mut self.after);
+        if let Some(was) = self.retired.take() {
+            let held = self.old.iter().find(|file| file.tail.is_at(&was));
+            let before = held.and_then(|file| file.after.last().copied());
+            for tail in rotated::between(&self.path, &was, held.is_some(), before.as_ref(), limits) {
+                if !tail.is_at(new.position())
+                    && !self.old.iter().any(|file| file.tail.is_at(tail.position()))
+                {
+                    let (until, last) = (Some(now.plus(LATE_WRITES)), tail.is_packed());
+                    self.old.push(Follow {
+                        until,
+                        last,
+                        after: std::mem::take(&mut after),
+                        ..Follow::new(tail)
+                    });
+                }
             }
         }
+        self.current = Some(Follow { watch, after, ..Follow::new(new) });
     }
 
     /// Whether the file that was current is deleted.
@@ -201,15 +244,16 @@ impl Log {
     }
 
     /// Makes an old file the current one again; false if it is none of them.
-    pub fn take_back(&mut self, meta: &fs::Metadata, now: Timestamp) -> bool {
+    pub fn take_back(&mut self, meta: &fs::Metadata, now: Timestamp, limits: &Limits) -> bool {
         let Some(at) = self.old.iter().position(|file| !file.tail.is_packed() && file.tail.is(meta)) else {
             return false;
         };
         let mut file = self.old.remove(at);
         (file.until, file.last) = (None, false);
         file.tail.touch();
-        self.retire(now);
+        self.retire(now, limits);
         self.retired = None;
+        self.after.clear();
         self.current = Some(file);
         true
     }
@@ -259,19 +303,29 @@ impl Log {
                 }
                 Ok(Step::End) => self.failing = false,
                 Ok(Step::Truncated) => {
-                    let was = *file.tail.position();
-                    if let Err(error) = file.tail.restart() {
+                    if let Err(error) = self.emptied(at, limits) {
                         return self.failed(at, error);
-                    }
-                    // What was written between our last read and the truncation may stand in a copy.
-                    if let Some(copy) = rotated::find_copy(&self.path, &was, limits) {
-                        let before = at.unwrap_or(self.old.len());
-                        self.old.insert(before, Follow { last: true, ..Follow::new(copy) });
                     }
                 }
                 Err(error) => return self.failed(at, error),
             }
         }
+    }
+
+    /// Begins a file that was emptied again. What was written between our last read and that may stand in a copy.
+    fn emptied(&mut self, at: Option<usize>, limits: &Limits) -> io::Result<()> {
+        let Some(file) = at.map_or(self.current.as_mut(), |at| self.old.get_mut(at)) else { return Ok(()) };
+        let (was, begun) = (*file.tail.position(), file.begun());
+        file.tail.restart()?;
+        match rotated::find_copy(&self.path, &was, limits) {
+            Some(copy) => {
+                let copy = Follow { last: true, after: std::mem::take(&mut file.after), ..Follow::new(copy) };
+                self.old.insert(at.unwrap_or(self.old.len()), copy);
+            }
+            None => file.after.extend(begun),
+        }
+        self.drop_needless();
+        Ok(())
     }
 
     /// Takes a file that cannot be read out of the turn: a sweep tries the current one again.
@@ -294,10 +348,20 @@ impl Log {
     fn let_go_of(&mut self, at: Option<usize>) {
         let Some(at) = at else { return };
         let file = self.old.remove(at);
+        let position = file.tail.position();
+        let after = match self.old.get_mut(at).or(self.current.as_mut()) {
+            Some(next) => &mut next.after,
+            None => &mut self.after,
+        };
+        after.insert_many(0, file.after.iter().copied().chain(file.begun()));
+        if let Some(retired) = self.retired.as_mut().filter(|retired| file.tail.is_at(retired)) {
+            *retired = *position;
+        }
+        self.drop_needless();
         self.lines_cut += file.tail.lines_cut();
         self.unwatch.extend(file.watch);
         if !file.tail.is_packed() {
-            self.let_go.push_back(*file.tail.position());
+            self.let_go.push_back(*position);
             if self.let_go.len() > LET_GO_MAX {
                 self.let_go.pop_front();
             }
@@ -307,18 +371,32 @@ impl Log {
     /// How far the log was read. Files that were not begun are left out behind the last that was: they are
     /// found again as what was rotated after it.
     pub fn position(&self) -> Position {
-        let begun = self.files().rev().position(|file| file.tail.position().offset > 0);
-        let begun = begun.map_or(0, |behind| self.old.len() + usize::from(self.current.is_some()) - behind);
         let mut files = SmallVec::new();
-        let mut ended = true;
+        let led = self.files().enumerate().filter(|(_, file)| file.is_begun() || !file.after.is_empty());
+        let begun = if self.after.is_empty() { led.map(|(index, _)| index).last() } else { Some(usize::MAX) };
+        let (mut ended, mut unbegun) = (true, false);
         for (index, file) in self.files().enumerate() {
-            if index >= begun && !ended {
+            if begun.is_none_or(|begun| index > begun) && !ended {
                 break;
             }
+            files.extend_from_slice(file.needed(unbegun));
+            unbegun |= !file.is_begun();
             files.push(*file.tail.position());
             ended &= file.tail.reached_end();
         }
+        files.extend_from_slice(&self.after);
         Position { files }
+    }
+
+    fn drop_needless(&mut self) {
+        let mut unbegun = false;
+        for file in self.files_mut() {
+            let needless = file.after.len() - file.needed(unbegun).len();
+            file.after.drain(..needless);
+            unbegun |= !file.is_begun();
+        }
+        let most = if unbegun { AFTER_MAX } else { 1 };
+        self.after.drain(..self.after.len().saturating_sub(most));
     }
 
     pub fn status(&self) -> LogStatus {

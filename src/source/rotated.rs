@@ -146,8 +146,10 @@ pub struct Resumed {
     pub old: Vec<(Tail, bool)>,
     /// Positions in the file that stands at the path, and in files that are nowhere: one may come back.
     pub elsewhere: Vec<FilePosition>,
-    /// The newest of `old`, if nothing newer was begun.
+    /// How far the newest file was read that was begun, unless it is the one at the path; it may be nowhere.
     pub newest: Option<FilePosition>,
+    /// Device and inode of the file at the path, which is no sibling of itself where the path is a link.
+    current: Option<(u64, u64)>,
 }
 
 /// Looks for the files of a stored position: at the log's path, among its rotated siblings by inode or by the
@@ -155,48 +157,112 @@ pub struct Resumed {
 pub fn resume(path: &Path, stored: &Position, limits: &Limits) -> Resumed {
     let mut resumed = Resumed::default();
     let current = open(path).ok();
-    let current_meta = current.as_ref().and_then(|file| file.metadata().ok());
-    let mut siblings = None;
+    let meta = current.as_ref().and_then(|file| file.metadata().ok());
+    resumed.current = meta.map(|meta| (meta.dev(), meta.ino()));
+    let mut siblings: Option<Vec<Sibling>> = None;
     // The newest file that was begun, if it is a sibling now.
     let mut anchor = None;
+    // The sibling found last, and the files after it that were not begun and may be any that came after it.
+    let mut before: Option<(usize, i64)> = None;
+    let mut nameless: Vec<FilePosition> = Vec::new();
     let begun = stored.files.iter().rposition(|at| at.offset > 0);
     for (index, at) in stored.files.iter().enumerate() {
         if begun.is_some_and(|begun| index > begun) && anchor.is_some() {
             // Not begun, perhaps empty when it was seen: it is found as what came after the anchor.
             break;
         }
+        if at.head_len == 0 && before.is_some() {
+            // Its inode may be another's by now: one that is freed is given to the next file.
+            nameless.push(*at);
+            anchor = None;
+            continue;
+        }
         anchor = None;
         if current.as_ref().is_some_and(|file| same_file(at, file)) {
+            if let (Some(before), Some(siblings)) = (before.take(), &siblings) {
+                resumed.unread(siblings, before, None, &std::mem::take(&mut nameless), limits);
+            }
+            resumed.newest = None;
             resumed.elsewhere.push(*at);
             continue;
         }
         let siblings = siblings.get_or_insert_with(|| list(path));
         let Some((found, opened)) = find(at, siblings) else {
+            resumed.newest = Some(*at).filter(|at| at.offset > 0).or(resumed.newest);
             resumed.elsewhere.push(*at);
             continue;
         };
         anchor = Some((found, opened.meta.mtime()));
+        if let Some(before) = std::mem::replace(&mut before, anchor) {
+            resumed.unread(siblings, before, anchor, &std::mem::take(&mut nameless), limits);
+        }
+        if let Some((again, _)) = resumed.old.iter_mut().find(|(tail, _)| tail.is(&opened.meta)) {
+            // Two positions that one copy holds.
+            again.resume_at(again.position().offset.max(at.offset));
+            continue;
+        }
         let copy = opened.packing != Packing::Plain || opened.meta.ino() != at.inode;
         resumed.old.extend(opened.tail(at.offset, limits).ok().map(|tail| (tail, copy)));
     }
     if let (Some((found, mtime)), Some(siblings)) = (anchor, &siblings) {
         for sibling in newer(siblings, found, mtime) {
-            let Ok(opened) = Opened::new(&sibling.path) else { continue };
-            let meta = &opened.meta;
-            let known = |now: &Metadata| (now.dev(), now.ino()) == (meta.dev(), meta.ino());
-            if current_meta.as_ref().is_some_and(known) || resumed.old.iter().any(|(tail, _)| tail.is(meta)) {
-                continue;
+            if let Ok(opened) = Opened::new(&sibling.path) {
+                resumed.push_unread(opened, limits);
             }
-            let packed = opened.packing != Packing::Plain;
-            resumed.old.extend(opened.tail(0, limits).ok().map(|tail| (tail, packed)));
         }
-    }
-    if anchor.is_some() {
         resumed.newest = resumed.old.last().map(|(tail, _)| *tail.position());
     }
     let surplus = resumed.old.len().saturating_sub(OLD_FILES_MAX);
     resumed.old.drain(..surplus);
     resumed
+}
+
+impl Resumed {
+    /// Takes the siblings that came after one and before another and may be the `nameless` files that stood there,
+    /// empty when they were seen: those with such a file's inode, and others if all of them are as many.
+    fn unread(
+        &mut self,
+        siblings: &[Sibling],
+        (found, mtime): (usize, i64),
+        next: Option<(usize, i64)>,
+        nameless: &[FilePosition],
+        limits: &Limits,
+    ) {
+        if nameless.is_empty() {
+            return;
+        }
+        let later: Vec<&Path> = next.map_or(Vec::new(), |(next, mtime)| {
+            let itself = std::iter::once(&siblings[next]);
+            newer(siblings, next, mtime)
+                .into_iter()
+                .chain(itself)
+                .map(|sibling| sibling.path.as_path())
+                .collect()
+        });
+        let between =
+            newer(siblings, found, mtime).into_iter().filter(|one| !later.contains(&one.path.as_path()));
+        let between = between.filter_map(|sibling| Opened::new(&sibling.path).ok());
+        let between = between.filter(|opened| !self.is_current(opened));
+        let (named, other): (Vec<_>, Vec<_>) =
+            between.partition(|opened| nameless.iter().any(|at| at.inode == opened.meta.ino()));
+        let other: Vec<_> = other.into_iter().filter(|opened| !opened.head.is_empty()).collect();
+        let all = named.len() + other.len() == nameless.len();
+        named
+            .into_iter()
+            .chain(other.into_iter().filter(|_| all))
+            .for_each(|opened| self.push_unread(opened, limits));
+    }
+
+    fn is_current(&self, opened: &Opened) -> bool {
+        self.current == Some((opened.meta.dev(), opened.meta.ino()))
+    }
+
+    fn push_unread(&mut self, opened: Opened, limits: &Limits) {
+        if !self.is_current(&opened) && !self.old.iter().any(|(tail, _)| tail.is(&opened.meta)) {
+            let packed = opened.packing != Packing::Plain;
+            self.old.extend(opened.tail(0, limits).ok().map(|tail| (tail, packed)));
+        }
+    }
 }
 
 /// The copy of a file that was emptied, if it holds lines that were not read: `copytruncate` copies first.
@@ -210,18 +276,26 @@ pub fn find_copy(path: &Path, at: &FilePosition, limits: &Limits) -> Option<Tail
 }
 
 /// What was rotated away after the file of a position, oldest first: rotations that came so fast that their
-/// files never stood at the path when we looked. `held`: that file is open, so that its inode is its own, whatever it
-/// holds by now: it may have been emptied just before it was rotated.
-pub fn between(path: &Path, at: &FilePosition, held: bool, limits: &Limits) -> Vec<Tail> {
+/// files never stood at the path when we looked.
+///
+/// `held`: that file is open, so that its inode is its own, whatever it holds by now: it may have been emptied just
+/// before it was rotated. `before`: what was read last before it; where it holds too little to be known and its inode is
+/// gone, since it was compressed, what came after that one comes after it.
+pub fn between(
+    path: &Path,
+    at: &FilePosition,
+    held: bool,
+    before: Option<&FilePosition>,
+    limits: &Limits,
+) -> Vec<Tail> {
     let siblings = list(path);
     let itself = |(index, sibling): (usize, &Sibling)| {
         let opened = Opened::new(&sibling.path).ok()?;
         (opened.meta.dev() == at.device).then_some((index, opened))
     };
     let of_inode = siblings.iter().enumerate().filter(|(_, sibling)| held && sibling.inode == at.inode);
-    let Some((found, opened)) = of_inode.filter_map(itself).next().or_else(|| find(at, &siblings)) else {
-        return Vec::new();
-    };
+    let found = of_inode.filter_map(itself).next().or_else(|| find(at, &siblings));
+    let Some((found, opened)) = found.or_else(|| find(before?, &siblings)) else { return Vec::new() };
     let opened =
         newer(&siblings, found, opened.meta.mtime()).into_iter().filter_map(|s| Opened::new(&s.path).ok());
     opened.filter_map(|opened| opened.tail(0, limits).ok()).collect()

@@ -98,10 +98,11 @@ impl Tail {
         self.head_is_the_same().map(|_| ())
     }
 
-    /// Takes what was written since into the fingerprint: the file may have to be found under another name.
-    pub fn learn_head(&mut self) {
-        // A head that does not fit any more is the next read's business.
-        let _ = self.head_is_the_same();
+    /// Takes what was written since into the fingerprint: the file may have to be found under another name. False:
+    /// it begins otherwise, since it was emptied.
+    pub fn learn_head(&mut self) -> bool {
+        // A file that cannot be read is the next read's business.
+        self.head_is_the_same().unwrap_or(true)
     }
 
     pub fn position(&self) -> &FilePosition {

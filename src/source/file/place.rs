@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Start, Tailer};
-use crate::source::log::{self, Begin, Follow};
+use crate::source::log::{self, Begin};
 use crate::source::pattern::Pattern;
 use crate::source::tail::Tail;
 use crate::source::watch::{WatchId, on_network};
@@ -94,8 +94,14 @@ impl Tailer {
             }
             Err(error) => {
                 log.state = not_open(&error);
+                // What was renamed is written to until its writer opens another.
+                if let Some(file) = &mut log.current
+                    && let Some(meta) = file.tail.metadata()
+                {
+                    file.tail.poll(&meta);
+                }
                 if log.state == LogState::Missing && log.current_is_deleted() {
-                    log.retire(now);
+                    log.retire(now, &self.limits);
                 }
                 self.refresh_links(id);
             }
@@ -109,11 +115,12 @@ impl Tailer {
         let file = rotated::open(&log.path)?;
         let meta = file.metadata()?;
         let (patterns, begin) = (log.patterns.clone(), log.begin);
-        if self.log_mut(id).take_back(&meta, now) {
+        let limits = self.limits.clone();
+        if self.log_mut(id).take_back(&meta, now, &limits) {
             return Ok(());
         }
         if self.is_read_by_another(&patterns, Some(id), &meta) {
-            self.log_mut(id).retire(now);
+            self.log_mut(id).retire(now, &limits);
             return Ok(());
         }
         let others = self.logs.iter().flatten();
@@ -131,13 +138,12 @@ impl Tailer {
         let watch = self.watch_file(&file, id);
         let mut tail = Tail::new(file, &meta, &self.limits)?;
         tail.resume_at(offset);
-        let limits = self.limits.clone();
         let log = self.log_mut(id);
-        log.replace(now, &meta, &limits);
+        log.replace(now, tail, watch, &limits);
         log.begin = Begin::AtTop;
         log.looked_back = looked_back;
         log.failing = false;
-        log.current = Some(Follow { watch, ..Follow::new(tail) });
+        self.watch_old(id);
         Ok(())
     }
 
@@ -175,11 +181,15 @@ impl Tailer {
         }
     }
 
-    /// Watches the old files that a stored position led to: they may get late lines.
+    /// Watches old files that were found by name: they may get late lines.
     pub(super) fn watch_old(&mut self, id: LogId) {
         for at in 0..self.log_mut(id).old.len() {
             let old = &self.log_mut(id).old[at];
-            let file = old.tail.file().filter(|_| !old.last).and_then(|file| file.try_clone().ok());
+            let file = old
+                .tail
+                .file()
+                .filter(|_| !old.last && old.watch.is_none())
+                .and_then(|file| file.try_clone().ok());
             if let Some(file) = file {
                 self.log_mut(id).old[at].watch = self.watch_file(&file, id);
             }

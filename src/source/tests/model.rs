@@ -240,6 +240,7 @@ impl World {
                     self.broken = true;
                     let rotated = 0..self.file + u32::from(!exists);
                     rotated.for_each(|file| self.lose(file));
+                    self.late = None;
                 }
             }
             Op::Start if !self.up => {
@@ -372,13 +373,66 @@ proptest! {
     }
 }
 
-/// Found by chance: nothing in the emptied file tells which one it was.
+/// Sequences of the kind that a random run found, each of which lost a line or read one twice.
 #[test]
-fn a_file_that_was_emptied_and_rotated_leads_to_what_came_after_it() {
-    let rotate = || Op::Rotate { compress: false };
-    let mut world = World::new(Scheme::Rename);
-    let ops = [rotate(), Op::AppendHalf, Op::Pump, Op::Copytruncate, rotate(), Op::Append(1), rotate()];
-    ops.iter().for_each(|op| world.apply(op));
-    world.apply(&Op::Append(1));
-    world.check();
+fn what_once_went_wrong_goes_right() {
+    use Op::*;
+    let plain = || Rotate { compress: false };
+    let packed = || Rotate { compress: true };
+    for (scheme, ops) in [
+        // Nothing in an emptied file tells which one it was, after it was rotated.
+        (
+            Scheme::Rename,
+            vec![plain(), AppendHalf, Pump, Copytruncate, plain(), Append(1), plain(), Append(1)],
+        ),
+        // The copy holds what was read of a file that was emptied since: that is known until the file is begun again.
+        (Scheme::Rename, vec![plain(), Append(1), plain(), Append(1), Pump, AppendLate, Copytruncate]),
+        // What was empty when it was seen, was written to late and compressed: it stands between what is known.
+        (Scheme::Rename, vec![Copytruncate, plain(), Append(1), Sweep, AppendLate, Crash, packed()]),
+        (
+            Scheme::Rename,
+            vec![Copytruncate, Copytruncate, plain(), Append(1), Pump, AppendLate, packed(), Crash],
+        ),
+        // The same, and the file at the path may have got its inode.
+        (
+            Scheme::Rename,
+            vec![Copytruncate, packed(), Append(3), Pump, AppendLate, packed(), Crash, AppendHalf],
+        ),
+        // It is still there, empty, when portero starts again.
+        (Scheme::Link, vec![plain(), plain(), Append(1), Pump, Crash, Start, AppendLate, Append(1)]),
+        // An emptied file is seen to be so when it is replaced at the latest.
+        (Scheme::Rename, vec![Copytruncate, plain(), AppendLate, Sweep, Append(1), packed(), Append(1)]),
+        (
+            Scheme::Rename,
+            vec![
+                Copytruncate,
+                Delete,
+                Append(1),
+                plain(),
+                Append(1),
+                Pump,
+                plain(),
+                Append(1),
+                packed(),
+                Pump,
+                Wait,
+                Append(1),
+                Pump,
+                Append(1),
+            ],
+        ),
+        // How far the newest file was read is known also where it was deleted while nobody looked.
+        (
+            Scheme::Rename,
+            vec![plain(), Append(1), packed(), Append(1), Pump, Copytruncate, Append(1), Pump, Delete, Crash],
+        ),
+        // Copies that were read are not taken for an empty file that was deleted.
+        (Scheme::Rename, vec![Copytruncate, Delete, Append(1), Pump, Copytruncate, Append(1)]),
+        (Scheme::Rename, vec![Copytruncate, Delete, Append(1), plain(), Append(1), Pump, Wait, Append(1)]),
+    ] {
+        eprintln!("{ops:?}");
+        let mut world = World::new(scheme);
+        ops.iter().for_each(|op| world.apply(op));
+        world.check();
+    }
 }
