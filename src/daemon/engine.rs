@@ -2,7 +2,7 @@
 //! block by block, so that a question is answered between two blocks.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
@@ -33,6 +33,9 @@ use crate::time::{Clock, Span, Timestamp, show_duration};
 
 /// How often paths, globs and network file systems are looked at, and ended bans are noticed.
 const SWEEP: Duration = Duration::from_secs(2);
+
+/// Who asks is answered between two blocks: one should take no longer than this.
+const BLOCK_TIME: Duration = Duration::from_millis(4);
 
 /// How often the list of what is never banned, and the firewall, are looked at without being asked to. Sweeps.
 const SURROUNDINGS_SWEEPS: u32 = 8;
@@ -170,6 +173,15 @@ impl Engine {
 
     /// Reads, decides and enforces one block. False: every log is read to its end.
     fn read(&mut self) -> bool {
+        let begun = Instant::now();
+        let more = self.read_block();
+        if more {
+            self.tailer.took(begun.elapsed(), BLOCK_TIME);
+        }
+        more
+    }
+
+    fn read_block(&mut self) -> bool {
         let now = self.clock.now();
         let mut actions = Vec::new();
         let Engine {

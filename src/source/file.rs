@@ -20,6 +20,9 @@ use crate::time::Timestamp;
 /// Reads the time of a line; `None` where it has none. Used to look back in a log that was never read.
 pub type LineDate = Arc<dyn Fn(&[u8]) -> Option<Timestamp> + Send + Sync>;
 
+/// Blocks are made no shorter than this, however long they take. Bytes.
+const AT_ONCE_MIN: usize = 32 * 1024;
+
 /// Where to begin in the logs of a pattern.
 pub struct Start<'a> {
     pub now: Timestamp,
@@ -49,6 +52,8 @@ pub struct Tailer {
     ready: VecDeque<LogId>,
     /// One block, and room for the line end that a last line lacks.
     buffer: Vec<u8>,
+    /// How much is read at once by now, at most a block. Bytes.
+    at_once: usize,
     problems: VecDeque<SourceError>,
     /// Told once: the kernel's watches are used up.
     told_watches: bool,
@@ -59,7 +64,7 @@ impl Tailer {
     /// # Errors
     /// `Inotify`: the user has no inotify instance left.
     pub fn new(limits: &Limits) -> Result<Tailer, SourceError> {
-        let block = limits.block_bytes.max(2 * limits.line_bytes_max + 2);
+        let block = limits.block_bytes.max(least_at_once(limits));
         Ok(Tailer {
             limits: limits.clone(),
             watch: Watch::new().map_err(|source| SourceError::Inotify { source })?,
@@ -71,6 +76,7 @@ impl Tailer {
             dirs_changed: false,
             ready: VecDeque::new(),
             buffer: vec![0; block + 1],
+            at_once: block,
             problems: VecDeque::new(),
             told_watches: false,
             told_logs_max: false,
@@ -222,7 +228,7 @@ impl Tailer {
         while let Some(id) = self.ready.pop_front() {
             let Some(log) = &mut self.logs[id.0 as usize] else { continue };
             log.queued = false;
-            let found = log.read(&mut self.buffer, &self.limits);
+            let found = log.read(&mut self.buffer[..=self.at_once], &self.limits);
             for watch in log.unwatch.drain(..) {
                 self.watch.unwatch_file(watch, id);
             }
@@ -245,6 +251,17 @@ impl Tailer {
             });
         }
         None
+    }
+
+    /// How long the last block took to work on, where its reader has others to serve: the next ones are shorter, or
+    /// longer again up to `limits.block_bytes`, so that one takes about `most`.
+    pub fn took(&mut self, time: Duration, most: Duration) {
+        let least = least_at_once(&self.limits);
+        if time > most {
+            self.at_once = (self.at_once / 2).max(least.max(AT_ONCE_MIN)).min(self.buffer.len() - 1);
+        } else if time < most / 4 {
+            self.at_once = (self.at_once * 2).min(self.buffer.len() - 1);
+        }
     }
 
     pub fn status(&self) -> Vec<LogStatus> {
@@ -346,4 +363,9 @@ impl Tailer {
             }
         }
     }
+}
+
+/// A line that is not too long, and the beginning of the next.
+fn least_at_once(limits: &Limits) -> usize {
+    2 * limits.line_bytes_max + 2
 }

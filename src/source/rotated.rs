@@ -212,6 +212,9 @@ pub fn resume(path: &Path, stored: &Position, limits: &Limits) -> Resumed {
         }
         resumed.newest = resumed.old.last().map(|(tail, _)| *tail.position());
     }
+    if let (Some(before), Some(siblings)) = (before, &siblings) {
+        resumed.unread(siblings, before, None, &nameless, limits);
+    }
     let surplus = resumed.old.len().saturating_sub(OLD_FILES_MAX);
     resumed.old.drain(..surplus);
     resumed

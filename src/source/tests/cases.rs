@@ -509,3 +509,33 @@ fn too_many_logs_are_reported_once_and_the_first_ones_are_read() {
     assert_eq!(rig.errors.len(), 2, "{:?}", rig.errors);
     assert!(rig.errors[0].contains("logs_max") && rig.errors[1].contains("no glob"), "{:?}", rig.errors);
 }
+
+#[test]
+fn blocks_that_take_long_are_made_shorter_and_longer_again() {
+    let mut rig = Rig::new();
+    rig.follow("mail.log");
+    let (mut n, mut before) = (0, 0);
+    let mut block = |rig: &mut Rig, took: u64| {
+        let lines: String =
+            (n..n + 8000).map(|n| format!("@1000000 line {n} {}\n", "x".repeat(60))).collect();
+        n += 8000;
+        rig.append("mail.log", &lines);
+        rig.tailer.on_events(rig.now);
+        let mut longest = 0;
+        while rig.block() {
+            rig.tailer.took(Duration::from_millis(took), Duration::from_millis(4));
+            let read = rig.got.len();
+            longest = longest.max(read - std::mem::replace(&mut before, read));
+        }
+        longest
+    };
+    assert!(block(&mut rig, 2) > 2000);
+    block(&mut rig, 5);
+    let short = block(&mut rig, 2);
+    assert!((300..500).contains(&short), "{short}");
+    block(&mut rig, 0);
+    assert!(block(&mut rig, 2) > 2000);
+    let numbers: Vec<u32> =
+        rig.got.iter().map(|(_, line)| line.split(' ').nth(2).unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (0..n).collect::<Vec<_>>());
+}
