@@ -149,25 +149,28 @@ impl Enforcer {
         }
     }
 
-    /// Makes the kernel hold the plan and every ban.
+    /// Makes the kernel hold the plan and every ban; once more if another program came in between.
     pub fn restore(&mut self, jails: &Jails, now: Timestamp) {
-        let bans = jails
-            .bans()
-            .filter_map(|ban| Some(KernelBan { left: ban.left(now)?, jail: ban.jail, target: ban.target }));
-        let found = self.found.iter().filter_map(|ban| aged(ban, self.found_at, now));
-        let mut bans = bans.chain(found);
-        match self.firewall.replace_all(&self.plan, &mut bans) {
+        let replaced = match self.replace_all(jails, now) {
+            Err(FirewallError::Gone { .. }) => self.replace_all(jails, now),
+            done => done,
+        };
+        match replaced {
             Ok(refused) => {
-                drop(bans);
                 self.retry = None;
                 self.problem = None;
                 self.report(refused, now);
             }
-            Err(why) => {
-                drop(bans);
-                self.failed(&why, now);
-            }
+            Err(why) => self.failed(&why, now),
         }
+    }
+
+    fn replace_all(&mut self, jails: &Jails, now: Timestamp) -> Result<Vec<Refused>, FirewallError> {
+        let bans = jails
+            .bans()
+            .filter_map(|ban| Some(KernelBan { left: ban.left(now)?, jail: ban.jail, target: ban.target }));
+        let found = self.found.iter().filter_map(|ban| aged(ban, self.found_at, now));
+        self.firewall.replace_all(&self.plan, &mut bans.chain(found))
     }
 
     /// Takes over changed jails; their bans stay.

@@ -86,6 +86,15 @@ impl Socket {
         self.set_option(libc::SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group)
     }
 
+    /// Leaves a multicast group; what it sent before can still be read.
+    ///
+    /// # Errors
+    /// Of `setsockopt`.
+    pub fn leave(&self, group: u32) -> io::Result<()> {
+        const NETLINK_DROP_MEMBERSHIP: i32 = 2;
+        self.set_option(libc::SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, &group)
+    }
+
     /// Lets only those messages in which `program` accepts.
     ///
     /// # Errors

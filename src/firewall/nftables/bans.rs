@@ -209,7 +209,27 @@ impl State {
         touched
     }
 
+    /// Makes the sets hold exactly `bans`. Over many of them nobody listens to what other programs do; afterwards the
+    /// table is compared with what it should be, and what they did to it is `Gone`.
     pub fn replace_all(
+        &mut self,
+        plan: &Plan,
+        bans: &mut dyn Iterator<Item = KernelBan>,
+        clock: &dyn Clock,
+    ) -> Result<Vec<Refused>, FirewallError> {
+        let filled = self.fill(plan, bans, clock);
+        let was_away = self
+            .events
+            .turn_back()
+            .map_err(|error| refusal(super::link::errno(&error), "watch nftables".to_owned()))?;
+        if was_away && filled.is_ok() && !self.in_step()? {
+            let action = "set the bans: another program changed table inet portero meanwhile".to_owned();
+            return Err(FirewallError::Gone { action, errno: Errno(libc::ENOENT) });
+        }
+        filled
+    }
+
+    fn fill(
         &mut self,
         plan: &Plan,
         bans: &mut dyn Iterator<Item = KernelBan>,
@@ -249,6 +269,9 @@ impl State {
                     }
                 }
                 chunk.push(ban);
+            }
+            if chunk.len() == CHUNK {
+                self.events.turn_away();
             }
             if chunk.len() == CHUNK || (ended && !chunk.is_empty()) {
                 self.apply_chunk(&chunk, &[], &fresh, clock, &mut refused)?;

@@ -153,6 +153,36 @@ fn a_ban_is_refreshed_and_never_doubled() {
 }
 
 #[test]
+fn what_another_program_does_while_many_bans_are_set_is_noticed() {
+    let Some(space) = Space::new("what_another_program_does_while_many") else { return };
+    space.run(|| {
+        let plan = Plan { table_owner: TableOwner::Off, ..plan(&[jail("manual", &[])]) };
+        let mut firewall = opened(&plan);
+        let many = |n: u32| KernelBan {
+            jail: name("manual"),
+            target: Net::host(crate::addr::Host::new(std::net::Ipv4Addr::from(0x0b00_0000 + n).into())),
+            left: HOUR,
+        };
+        let count = 20_000;
+        // The last ban comes after the first of them were set.
+        let mut bans = (0..count).map(|n| {
+            if n == count - 1 {
+                sh("nft flush chain inet portero prerouting");
+            }
+            many(n)
+        });
+        let disturbed = firewall.replace_all(&plan, &mut bans);
+        assert!(matches!(disturbed, Err(FirewallError::Gone { .. })), "{disturbed:?}");
+        assert!(firewall.replace_all(&plan, &mut (0..count).map(many)).unwrap().is_empty());
+        assert!(firewall.in_step().unwrap());
+        assert_eq!(keys("manual4").len(), count as usize);
+        assert_eq!(firewall.on_event(), None, "our own changes are no news");
+        sh("nft add table inet other");
+        assert!(firewall.on_event().is_some(), "it listens again");
+    });
+}
+
+#[test]
 fn the_kernel_ends_a_ban_by_itself() {
     let Some((server, client)) = pair("the_kernel_ends_a_ban_by_itself") else { return };
     server.serve(25);

@@ -167,11 +167,16 @@ pub fn errno(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
+/// The multicast group of changes to the ruleset.
+const NFNLGRP_NFTABLES: u32 = 7;
+
 /// Notices of other programs' changes to the ruleset.
 #[derive(Debug)]
 pub struct Events {
     socket: Socket,
     ours: u32,
+    /// Out of the group for now.
+    away: bool,
 }
 
 impl Events {
@@ -180,11 +185,30 @@ impl Events {
     /// Only NEWGEN is let in, one for each commit: it comes in a datagram of its own, while others are packed together,
     /// of which a filter sees the first alone; and a burst of them would overflow the socket.
     pub fn open(ours: u32) -> io::Result<Events> {
-        const NFNLGRP_NFTABLES: u32 = 7;
         let socket = Socket::open(Protocol::Netfilter)?;
         socket.attach_filter(&new_generation_by_others(ours))?;
         socket.join(NFNLGRP_NFTABLES)?;
-        Ok(Events { socket, ours })
+        Ok(Events { socket, ours, away: false })
+    }
+
+    /// Stops listening: as long as somebody does, the kernel writes a notice for each single element that is set, which
+    /// takes longer than setting it.
+    pub fn turn_away(&mut self) {
+        // Who stays in the group is only slower.
+        self.away |= self.socket.leave(NFNLGRP_NFTABLES).is_ok();
+    }
+
+    /// Listens again. True: it had been turned away, and what others did meanwhile is not known.
+    ///
+    /// # Errors
+    /// Of joining the group.
+    pub fn turn_back(&mut self) -> io::Result<bool> {
+        if !self.away {
+            return Ok(false);
+        }
+        self.socket.join(NFNLGRP_NFTABLES)?;
+        self.away = false;
+        Ok(true)
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
