@@ -11,6 +11,8 @@
 //! what changes meanwhile waits in memory (and stands in the journal already). A start reads it once: what is
 //! checked is copied, and handed out from the copy.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::Hasher;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
+use self::check::Copy;
 use super::codec::{open_value, seal_value};
 use super::record::Change;
 use super::state::{META_KEY, Names, key_of, read_state, value_of};
@@ -44,8 +47,8 @@ pub(super) const DIRTY_BYTES_MAX: usize = 4 << 20;
 /// What a waiting key costs beside its bytes, roughly. Bytes.
 const DIRTY_OVERHEAD: usize = 64;
 
-/// Records of a copy lie together in pieces of this size, each a mapping of its own. Bytes.
-const COPY_BYTES: usize = 1 << 20;
+/// More records than these are checked by two threads.
+const ALONE_MAX: u64 = 20_000;
 
 /// Why the cache cannot be used.
 #[derive(Debug)]
@@ -82,44 +85,6 @@ fn hash(key: &[u8], value: &[u8]) -> u64 {
     hasher.write(key);
     hasher.write(value);
     hasher.finish()
-}
-
-/// Keys and values, one after the other, each pair behind its two lengths.
-#[derive(Default)]
-struct Copy {
-    pieces: Vec<Vec<u8>>,
-}
-
-impl Copy {
-    fn push(&mut self, key: &[u8], value: &[u8]) {
-        let size = 2 * size_of::<u32>() + key.len() + value.len();
-        if self.pieces.last().is_none_or(|piece| piece.capacity() - piece.len() < size) {
-            self.pieces.push(Vec::with_capacity(size.max(COPY_BYTES)));
-        }
-        let piece = self.pieces.last_mut().expect("there is one with room by now");
-        piece.extend_from_slice(&(key.len() as u32).to_ne_bytes());
-        piece.extend_from_slice(&(value.len() as u32).to_ne_bytes());
-        piece.extend_from_slice(key);
-        piece.extend_from_slice(value);
-    }
-
-    /// Each pair in the order of pushing; a piece is freed once it is through.
-    fn try_for_each<E>(self, mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<(), E> {
-        for piece in self.pieces {
-            let mut rest = piece.as_slice();
-            while let Some((lengths, pair)) = rest.split_at_checked(2 * size_of::<u32>()) {
-                let length = |at: usize| {
-                    let bytes = lengths[at..at + size_of::<u32>()].try_into().expect("four bytes");
-                    u32::from_ne_bytes(bytes) as usize
-                };
-                let (key, behind) = pair.split_at(length(0));
-                let (value, behind) = behind.split_at(length(size_of::<u32>()));
-                take(key, value)?;
-                rest = behind;
-            }
-        }
-        Ok(())
-    }
 }
 
 pub(super) struct Cache {
@@ -198,37 +163,28 @@ impl Cache {
     /// Reads everything once and compares it with what the cache says of itself; answers that, and a copy.
     fn check(&self) -> Result<(Meta, Copy), Failure> {
         let db = self.db()?;
-        guard(|| {
-            let mut found = Meta::default();
-            let mut copy = Copy::default();
-            let mut told = None;
-            for record in db.iter() {
-                let (key, value) = record?;
-                if key.as_ref() == META_KEY {
-                    told = open_value(META_KEY, &value)
-                        .and_then(|bytes| postcard::from_bytes::<Meta>(bytes).ok());
-                    if told.is_none() {
-                        return Ok(Err("its own record is damaged".to_owned()));
-                    }
-                } else if open_value(&key, &value).is_some() {
-                    found.add(&key, &value);
-                    copy.push(&key, &value);
-                } else {
-                    return Ok(Err("a record does not fit its checksum".to_owned()));
-                }
-            }
-            let told = told.unwrap_or_default();
-            found.sequence = told.sequence;
-            Ok(if found == told {
-                Ok((told, copy))
-            } else {
-                Err(format!(
-                    "it holds {} records and should hold {}, or some are of old",
-                    found.count, told.count
-                ))
-            })
-        })?
-        .map_err(Failure::Broken)
+        let told = match guard(|| db.get(META_KEY))? {
+            None => Meta::default(),
+            Some(value) => open_value(META_KEY, &value)
+                .and_then(|bytes| postcard::from_bytes::<Meta>(bytes).ok())
+                .ok_or_else(|| Failure::Broken("its own record is damaged".to_owned()))?,
+        };
+        let fits = |found: &Meta| Meta { sequence: told.sequence, ..*found } == told;
+        let two = std::thread::available_parallelism().is_ok_and(|threads| threads.get() > 1);
+        if told.count > ALONE_MAX
+            && two
+            && let Ok((found, copy)) = check::read_from_both_ends(db)
+            && fits(&found)
+        {
+            return Ok((told, copy));
+        }
+        // The last word has the plain way.
+        let (found, copy) = check::read(db)?;
+        if fits(&found) {
+            return Ok((told, copy));
+        }
+        let (is, should) = (found.count, told.count);
+        Err(Failure::Broken(format!("it holds {is} records and should hold {should}, or some are of old")))
     }
 
     /// Number of the last frame taken in.
