@@ -305,6 +305,10 @@ impl Store for DiskStore {
         Ok(false)
     }
 
+    fn holds_memory(&self) -> bool {
+        self.cache.as_ref().is_some_and(Cache::is_open)
+    }
+
     fn load(&mut self, sink: &mut dyn FnMut(Change)) -> Result<(), StoreError> {
         match self.cache.as_mut().map(|cache| cache.load(sink)) {
             Some(Ok(())) => {

@@ -26,6 +26,8 @@ const GATHER_BYTES: usize = 1 << 20;
 /// How long changes wait for sled after the first of them, unless they get too many before: it has to be
 /// opened for them. They stand in the journal meanwhile, which a start reads.
 const SETTLE_AFTER: Duration = Duration::from_secs(300);
+/// The same once a flood of changes had it opened anyway, counted from the last of them: it takes much memory.
+const SETTLE_OPEN_AFTER: Duration = Duration::from_millis(500);
 /// Waiting after a failure: the first time, and at most.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -325,6 +327,9 @@ impl Worker {
         let now = self.clock.monotonic();
         match self.store.commit(&mut frames) {
             Ok(()) => {
+                if self.store.holds_memory() {
+                    self.dirty = Some(self.clock.monotonic() + SETTLE_OPEN_AFTER);
+                }
                 self.dirty.get_or_insert(now + SETTLE_AFTER);
                 if self.retry.take().is_some() {
                     self.shared.lock().trouble = None;

@@ -56,6 +56,11 @@ pub trait Store: Send {
     /// What is durable stays so; the work is tried again at the next call.
     fn settle(&mut self) -> Result<bool, StoreError>;
 
+    /// Whether [`Store::settle`] would give back memory that recording a lot has taken: then it should come soon.
+    fn holds_memory(&self) -> bool {
+        false
+    }
+
     /// Hands out all that is in force, as changes whose replay gives the state: bans, windows, histories,
     /// counters, positions, graces, allows. Bans whose time is over are among them; the caller ends those.
     ///

@@ -156,6 +156,11 @@ impl Cache {
         open
     }
 
+    /// Whether sled and its memory are held.
+    pub(super) fn is_open(&self) -> bool {
+        self.db.is_some()
+    }
+
     fn db(&self) -> Result<&sled::Db, Failure> {
         self.db.as_ref().map(|(db, _)| db).ok_or_else(|| Failure::Unavailable("it is closed".to_owned()))
     }
