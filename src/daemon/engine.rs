@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::interval;
 use tracing::{info, warn};
 
 use super::actions::{Asked, Told};
@@ -19,6 +19,7 @@ use super::recorder::{Recorder, cause_of};
 use super::requests::Later;
 use super::shadow::Shadow;
 use super::surroundings;
+use super::sweeps::{SWEEP, Sweeps};
 use crate::action::{Actions, Report, STOP_TIME_MAX, Verdicts};
 use crate::addr::Net;
 use crate::config::{Config, Problem, Setup};
@@ -29,17 +30,18 @@ use crate::jail::{Action, Ban, Cause, Jails, Never, Origin, Seen};
 use crate::source::Tailer;
 use crate::store::{self, Handle, PositionRecord};
 use crate::sys::readiness::readable;
+use crate::sys::timer::Alarm;
 use crate::time::{Clock, Span, Timestamp, show_duration};
 
-/// How often paths, globs and network file systems are looked at, and ended bans are noticed.
-const SWEEP: Duration = Duration::from_secs(2);
+/// With more keys than these, forgetting old failures step by step needs the sweep.
+const QUIET_TRACKED_MAX: usize = 2000;
 
 /// Who asks is answered between two blocks: one should take no longer than this.
 const BLOCK_TIME: Duration = Duration::from_millis(4);
 
 /// How often the list of what is never banned, and the firewall, are looked at without being asked to. Sweeps.
 const SURROUNDINGS_SWEEPS: u32 = 8;
-const FIREWALL_SWEEPS: u32 = 15;
+const FIREWALL_SWEEPS: u32 = 16;
 
 /// Positions alone wait this long for something to go with: lines that led to nothing may be read again. Sweeps.
 const POSITION_SWEEPS: u32 = 3;
@@ -121,12 +123,14 @@ impl Engine {
         let mut hangup = signal(SignalKind::hangup())?;
         let files = readable(self.tailer.fd())?;
         let ruleset = self.enforcer.firewall().event_fd().map(readable).transpose()?;
-        let mut sweep = interval(SWEEP);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let alarm = Alarm::new()?;
+        alarm.set(self.clock.now())?;
         let mut alive = interval(watchdog.unwrap_or(Duration::from_secs(3600)));
-        let mut sweeps = 0u32;
+        let mut sweeps = Sweeps::new(self.clock.monotonic());
         let mut unread = true;
         loop {
+            // Whether it was only we who looked.
+            let mut swept = false;
             tokio::select! {
                 biased;
                 _ = terminate.recv() => return Ok(Stop::Signal),
@@ -143,10 +147,13 @@ impl Engine {
                     let now = self.clock.now();
                     self.enforcer.on_event(&self.jails, now);
                 }
-                _ = sweep.tick() => {
-                    sweeps = sweeps.wrapping_add(1);
-                    self.sweep(sweeps);
+                rung = alarm.rung() => {
+                    rung?;
+                    self.sweep(sweeps.begin(self.clock.monotonic()));
+                    let (now, end) = (self.clock.now(), self.jails.next_deadline());
+                    alarm.set(now.plus(sweeps.pause(self.is_quiet(), end.map(|end| end.since(now)))))?;
                     unread = true;
+                    swept = true;
                 }
                 _ = hangup.recv() => { self.reload(); }
                 Some(event) = inbox.store.recv() => self.on_store(event),
@@ -155,6 +162,7 @@ impl Engine {
                 Some(answer) = inbox.lookups.recv() => self.on_lookup(answer),
                 _ = alive.tick(), if watchdog.is_some() => {
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+                    swept = true;
                 }
                 guard = files.readable() => {
                     guard?.clear_ready();
@@ -165,10 +173,22 @@ impl Engine {
                 }
                 _ = std::future::ready(()), if unread => {
                     unread = self.read();
+                    // What a sweep looked for and did not find is no event.
+                    swept = !unread;
                     tokio::task::yield_now().await;
                 }
             }
+            if !swept && sweeps.stir() {
+                alarm.set(self.clock.now().plus(SWEEP))?;
+            }
         }
+    }
+
+    /// Whether nothing goes on that needs to be looked at again and again.
+    fn is_quiet(&self) -> bool {
+        self.enforcer.problem().is_none()
+            && self.jails.tracked() <= QUIET_TRACKED_MAX
+            && self.tailer.is_told_all()
     }
 
     /// Reads, decides and enforces one block. False: every log is read to its end.
@@ -367,7 +387,8 @@ impl Engine {
         }
     }
 
-    fn sweep(&mut self, sweeps: u32) {
+    /// `due`: whether something is to be done that is done every so many sweeps.
+    fn sweep(&mut self, due: impl Fn(u32) -> bool) {
         let now = self.clock.now();
         self.heed_clock(now);
         self.tailer.sweep(now);
@@ -375,13 +396,13 @@ impl Engine {
         let mut actions = Vec::new();
         self.jails.expire(now, &mut actions);
         self.perform(actions, None, now);
-        if sweeps.is_multiple_of(SURROUNDINGS_SWEEPS) {
+        if due(SURROUNDINGS_SWEEPS) {
             self.look_around(now);
         }
-        if sweeps.is_multiple_of(FIREWALL_SWEEPS) || self.enforcer.problem().is_some() {
+        if due(FIREWALL_SWEEPS) || self.enforcer.problem().is_some() {
             self.enforcer.look(&self.jails, now);
         }
-        if sweeps.is_multiple_of(POSITION_SWEEPS) {
+        if due(POSITION_SWEEPS) {
             self.hand_in(now, false);
         } else {
             self.flush(now);

@@ -23,6 +23,7 @@ pub mod reload;
 mod requests;
 mod shadow;
 mod surroundings;
+mod sweeps;
 mod takeover;
 mod witness;
 

@@ -48,6 +48,8 @@ pub struct Tailer {
     /// Directories to watch, and whether they have to be gathered anew.
     dirs: BTreeSet<PathBuf>,
     dirs_changed: bool,
+    /// Whether the kernel tells of all that happens in those directories.
+    dirs_told: bool,
     /// Logs with something to read, in turn.
     ready: VecDeque<LogId>,
     /// One block, and room for the line end that a last line lacks.
@@ -74,6 +76,7 @@ impl Tailer {
             names: HashMap::new(),
             dirs: BTreeSet::new(),
             dirs_changed: false,
+            dirs_told: false,
             ready: VecDeque::new(),
             buffer: vec![0; block + 1],
             at_once: block,
@@ -193,7 +196,8 @@ impl Tailer {
     }
 
     /// Looks at every path, glob and open file: the safety net under the events, and all there is for
-    /// network file systems. Lets go of old files whose time is over. To be called every one or two seconds.
+    /// network file systems. Lets go of old files whose time is over. To be called every one or two seconds, less often
+    /// while [`is_told_all`](Tailer::is_told_all).
     pub fn sweep(&mut self, now: Timestamp) {
         self.watch_dirs();
         for index in 0..self.patterns.len() {
@@ -217,6 +221,14 @@ impl Tailer {
         // A directory that came or went under a glob.
         self.dirs_changed |= self.patterns.iter().flatten().any(Pattern::has_dir_wildcards);
         self.refresh_watches();
+    }
+
+    /// Whether nothing is going on with any log, and the kernel tells as soon as something does.
+    pub fn is_told_all(&self) -> bool {
+        !self.told_watches
+            && self.dirs_told
+            && self.patterns.iter().flatten().all(Pattern::is_told_all)
+            && self.logs.iter().flatten().all(Log::is_quiet)
     }
 
     /// The next block, round robin over the logs with unread bytes; `None`: all are read to their end.

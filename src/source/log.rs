@@ -183,6 +183,15 @@ impl Log {
         self.files().any(|file| file.tail.is_dirty()) || self.old.iter().any(|file| file.last)
     }
 
+    /// Whether nothing is going on with it, and the kernel tells when something does.
+    pub fn is_quiet(&self) -> bool {
+        let current = match &self.current {
+            Some(file) => self.state == LogState::Open && file.watch.is_some(),
+            None => self.state == LogState::Missing,
+        };
+        current && self.old.is_empty() && !self.has_work()
+    }
+
     /// Whether one of the files being read is this one.
     pub fn holds(&self, meta: &fs::Metadata) -> bool {
         self.files().any(|file| !file.tail.is_packed() && file.tail.is(meta))

@@ -64,6 +64,11 @@ impl Pattern {
         self.is_glob() && self.dir_patterns().len() > 1
     }
 
+    /// Whether one watched directory tells of all that it may come to match.
+    pub fn is_told_all(&self) -> bool {
+        !self.is_glob() || (!self.text.contains("**") && !self.has_dir_wildcards())
+    }
+
     /// The directories in which a file or directory that it matches may appear.
     pub fn dirs(&self) -> Vec<PathBuf> {
         if self.glob.is_none() {
@@ -126,6 +131,13 @@ mod tests {
         assert_eq!(dirs("/srv/*/log/mail*"), ["/srv", "/srv/*", "/srv/*/log"].map(PathBuf::from));
         assert_eq!(dirs("/srv/**/mail.log"), [PathBuf::from("/srv")]);
         assert_eq!(dirs("*.log"), [PathBuf::from("")]);
+    }
+
+    #[test]
+    fn a_pattern_of_directories_is_not_told_all() {
+        let told = |text: &str| Pattern::new(text).unwrap().is_told_all();
+        assert!(told("/var/log/mail.log") && told("/var/log/*.log"));
+        assert!(!told("/srv/*/mail.log") && !told("/srv/**/mail.log"));
     }
 
     #[test]

@@ -191,3 +191,11 @@ pub fn on_network(file: &File) -> bool {
     ];
     fstatfs(file).is_ok_and(|stat| NETWORK.contains(&(stat.filesystem_type().0 & 0xffff_ffff)))
 }
+
+/// Whether events tell of all that happens in a directory: not where others write to it over a network, nor where
+/// its path leads over a link, since nobody watches where that stands. A directory that is missing counts as its
+/// nearest parent, which is watched in its place.
+pub fn tells_all(dir: &Path) -> bool {
+    let there = dir.ancestors().find_map(|dir| Some((dir, std::fs::canonicalize(dir).ok()?)));
+    there.is_some_and(|(dir, real)| dir == real && File::open(dir).is_ok_and(|dir| !on_network(&dir)))
+}

@@ -1,8 +1,68 @@
-//! How punctual a thread's timers are.
+//! An alarm for the daemon's loop, and how punctual a thread's timers are.
 
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::prctl::{get_timerslack, set_timerslack};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use tokio::io::unix::AsyncFd;
+
+use super::readiness::readable;
+use crate::time::Timestamp;
+
+/// Rings once at a time of the wall clock, or at once when somebody sets that clock.
+///
+/// tokio's own timers wake a sleeping loop up to three times for one event, since its wheel is coarse far ahead.
+pub struct Alarm {
+    timer: TimerFd,
+    rung: AsyncFd<OwnedFd>,
+}
+
+impl Alarm {
+    /// Within the runtime only.
+    ///
+    /// # Errors
+    /// No descriptor is to be had.
+    pub fn new() -> io::Result<Alarm> {
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(ClockId::CLOCK_REALTIME, flags)?;
+        let rung = readable(timer.as_fd())?;
+        Ok(Alarm { timer, rung })
+    }
+
+    /// Rings at `at`, and no more at an earlier time it was set to. What has passed rings at once.
+    ///
+    /// # Errors
+    /// Of timerfd_settime.
+    pub fn set(&self, at: Timestamp) -> io::Result<()> {
+        // Source: timerfd_create(2). A time of zero would switch it off.
+        let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+        let set = |micros| {
+            self.timer.set(Expiration::OneShot(TimeSpec::from_duration(Duration::from_micros(micros))), flags)
+        };
+        let mut micros = u64::try_from(at.micros()).unwrap_or(0).max(1);
+        loop {
+            match set(micros) {
+                // The clock was set since the last time: that is told once.
+                Err(Errno::ECANCELED) => micros = 1,
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    /// Waits until it rings; it is to be set again then.
+    ///
+    /// # Errors
+    /// The kernel gives no events.
+    pub async fn rung(&self) -> io::Result<()> {
+        self.rung.readable().await?.clear_ready();
+        Ok(())
+    }
+}
 
 /// Runs `work` so that threads which it starts may wake up to `late` after a time they wait for, whenever something else
 /// keeps the processor busy anyway. Being woken by another thread is as prompt as ever.
@@ -26,6 +86,28 @@ pub fn unhurried<T>(late: Duration, work: impl FnOnce() -> T) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::{Clock, SystemClock};
+
+    #[test]
+    fn an_alarm_rings_when_it_is_set_to_and_not_before() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let clock = SystemClock::new();
+            let alarm = Alarm::new().unwrap();
+            alarm.set(clock.now().plus(Duration::from_secs(3600))).unwrap();
+            let silent = tokio::time::timeout(Duration::from_millis(50), alarm.rung()).await;
+            assert!(silent.is_err());
+            for _ in 0..2 {
+                let at = clock.now().plus(Duration::from_millis(30));
+                alarm.set(at).unwrap();
+                tokio::time::timeout(Duration::from_secs(5), alarm.rung()).await.unwrap().unwrap();
+                assert!(clock.now() >= at);
+            }
+            alarm.set(Timestamp::from_secs(-1)).unwrap();
+            tokio::time::timeout(Duration::from_secs(5), alarm.rung()).await.unwrap().unwrap();
+        });
+    }
 
     #[test]
     fn only_threads_of_the_work_are_late() {

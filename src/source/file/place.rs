@@ -12,7 +12,7 @@ use super::{Start, Tailer};
 use crate::source::log::{self, Begin};
 use crate::source::pattern::Pattern;
 use crate::source::tail::Tail;
-use crate::source::watch::{WatchId, on_network};
+use crate::source::watch::{WatchId, on_network, tells_all};
 use crate::source::{LogId, LogState, SourceError, lookback, packed, rotated};
 use crate::time::Timestamp;
 
@@ -247,6 +247,7 @@ impl Tailer {
         dirs.extend(self.patterns.iter().flatten().flat_map(Pattern::dirs));
         if dirs != self.dirs {
             self.dirs = dirs;
+            self.dirs_told = self.dirs.iter().all(|dir| tells_all(dir));
             self.watch_dirs();
         }
     }

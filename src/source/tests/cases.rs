@@ -247,6 +247,30 @@ fn a_link_that_is_switched_leads_to_the_new_file() {
 }
 
 #[test]
+fn the_kernel_tells_all_of_a_quiet_log_but_not_of_a_path_through_a_link() {
+    let mut rig = Rig::new();
+    rig.append("log", "one\n");
+    rig.follow("log");
+    rig.follow("missing");
+    assert!(!rig.tailer.is_told_all(), "there are lines to read");
+    rig.pump();
+    assert!(rig.tailer.is_told_all());
+    rig.rename("log", "log.1");
+    rig.append("log", "two\n");
+    rig.pump();
+    assert!(!rig.tailer.is_told_all(), "the old file may get late lines");
+    rig.pass(60);
+    rig.pump();
+    assert!(rig.tailer.is_told_all());
+    fs::create_dir(rig.path("real")).unwrap();
+    rig.link("real", "link");
+    rig.append("real/log", "");
+    rig.follow("link/log");
+    rig.pump();
+    assert!(!rig.tailer.is_told_all(), "nobody watches where the link stands");
+}
+
+#[test]
 fn a_link_to_nothing_waits_for_its_file() {
     let mut rig = Rig::new();
     fs::create_dir(rig.path("data")).unwrap();
