@@ -175,6 +175,23 @@ fn sled_is_let_go_once_it_is_up_to_date() {
 }
 
 #[test]
+fn sled_whose_threads_rest_takes_more_and_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    for n in 0..3 {
+        store.commit(&mut [frame(i64::from(n), vec![ban(n, None)])]).unwrap();
+        assert!(n > 0 || !store.rest(), "it is open");
+        settle(&mut store);
+        let pause = |_: &i32| std::thread::sleep(Duration::from_millis(20));
+        let tries = (0..500).take_while(|_| !store.rest()).inspect(pause).count();
+        assert!(tries < 500, "sled's threads are never seen to wait");
+    }
+    assert_eq!(bans(&mut store), nets(0..3));
+    drop(store);
+    assert_eq!(bans(&mut open(dir.path())), nets(0..3));
+}
+
+#[test]
 fn state_comes_back_settled_or_not() {
     for settled in [true, false] {
         let dir = tempfile::tempdir().unwrap();

@@ -309,6 +309,10 @@ impl Store for DiskStore {
         self.cache.as_ref().is_some_and(Cache::is_open)
     }
 
+    fn rest(&mut self) -> bool {
+        sled::rest_threads()
+    }
+
     fn load(&mut self, sink: &mut dyn FnMut(Change)) -> Result<(), StoreError> {
         match self.cache.as_mut().map(|cache| cache.load(sink)) {
             Some(Ok(())) => {

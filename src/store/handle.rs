@@ -28,6 +28,10 @@ const GATHER_BYTES: usize = 1 << 20;
 const SETTLE_AFTER: Duration = Duration::from_secs(300);
 /// The same once a flood of changes had it opened anyway, counted from the last of them: it takes much memory.
 const SETTLE_OPEN_AFTER: Duration = Duration::from_millis(500);
+/// A backend that has nothing to do for so long may rest; where it is not ready to, it is asked again after twice as
+/// long each time, up to the second.
+const REST_FIRST: Duration = Duration::from_secs(2);
+const REST_MAX: Duration = Duration::from_secs(60);
 /// Waiting after a failure: the first time, and at most.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -113,6 +117,7 @@ impl Handle {
                 clock: SystemClock::new(),
                 dirty: None,
                 retry: None,
+                rest: None,
             };
             let ran = catch_unwind(AssertUnwindSafe(|| worker.run(&mut events)));
             let mut state = theirs.lock();
@@ -251,12 +256,15 @@ struct Worker {
     dirty: Option<Duration>,
     /// After a failed write: when to try again.
     retry: Option<Retry>,
+    /// When the backend is to rest, and how long was waited for that.
+    rest: Option<Retry>,
 }
 
 impl Worker {
     fn run(&mut self, events: &mut dyn FnMut(Event)) {
         // Work may be left from the last run.
         self.dirty = Some(self.clock.monotonic() + SETTLE_AFTER);
+        self.rest_after(REST_FIRST);
         loop {
             self.tell(events);
             let (write, stop, mut jobs) = self.wait();
@@ -273,7 +281,17 @@ impl Worker {
             if self.dirty.is_some_and(|at| at <= self.clock.monotonic()) {
                 self.settle();
             }
+            if let Some(rest) = self.rest.take_if(|rest| rest.at <= self.clock.monotonic())
+                && !self.store.rest()
+                && rest.next <= REST_MAX
+            {
+                self.rest_after(rest.next);
+            }
         }
+    }
+
+    fn rest_after(&mut self, wait: Duration) {
+        self.rest = Some(Retry { at: self.clock.monotonic() + wait, next: 2 * wait });
     }
 
     fn tell(&mut self, events: &mut dyn FnMut(Event)) {
@@ -298,14 +316,15 @@ impl Worker {
                 || gather_until.is_some_and(|until| until <= now);
             let write = !state.queue.is_empty() && gathered && !held_back;
             let settle = self.dirty.is_some_and(|at| at <= now);
-            if write || state.stop || settle || !state.jobs.is_empty() {
+            let rest = self.rest.as_ref().map(|rest| rest.at);
+            if write || state.stop || settle || rest.is_some_and(|at| at <= now) || !state.jobs.is_empty() {
                 return (write, state.stop, std::mem::take(&mut state.jobs));
             }
             let write_at = match &self.retry {
                 Some(retry) if !state.queue.is_empty() => Some(retry.at),
                 _ => gather_until,
             };
-            state = match [write_at, self.dirty].into_iter().flatten().min() {
+            state = match [write_at, self.dirty, rest].into_iter().flatten().min() {
                 None => shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(at) => {
                     let time = at.saturating_sub(now).max(Duration::from_millis(1));
@@ -368,6 +387,7 @@ impl Worker {
                 Ok(true) => {}
                 Ok(false) => {
                     self.dirty = None;
+                    self.rest_after(REST_FIRST);
                     self.shared.lock().cache_trouble = None;
                     return;
                 }

@@ -61,6 +61,12 @@ pub trait Store: Send {
         false
     }
 
+    /// Has threads of the backend rest that nothing is expected of until the next call. To be called a while after
+    /// [`Store::settle`] had nothing more to do; false: they are at work, ask again later.
+    fn rest(&mut self) -> bool {
+        true
+    }
+
     /// Hands out all that is in force, as changes whose replay gives the state: bans, windows, histories,
     /// counters, positions, graces, allows. Bans whose time is over are among them; the caller ends those.
     ///

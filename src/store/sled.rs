@@ -19,6 +19,7 @@ use std::hash::Hasher;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ use self::check::Copy;
 use super::codec::{open_value, seal_value};
 use super::record::Change;
 use super::state::{META_KEY, Names, key_of, read_state, value_of};
-use crate::sys::timer;
+use crate::sys::{rest, timer};
 
 /// sled's memory is ruled by this: batches of 5,000 took gigabytes, batches of 100 stay small. Keys, the
 /// cache's own record among them.
@@ -40,7 +41,8 @@ const OPEN_TRIES_MAX: u32 = 100;
 const OPEN_PAUSE: Duration = Duration::from_millis(10);
 /// What sled says of a database that is not let go of yet.
 const STILL_LOCKED: &str = "could not acquire lock";
-/// sled keeps threads that look for work once a second; idle, they need not be punctual.
+/// sled keeps threads that look for work once a second; idle, they need not be punctual. They are named like this.
+const IDLE_THREADS: &str = "sled-io";
 const IDLE_LATE_MAX: Duration = Duration::from_secs(60);
 /// What waits for sled is settled without waiting for a quiet moment once it is more than this. Bytes.
 pub(super) const DIRTY_BYTES_MAX: usize = 4 << 20;
@@ -87,10 +89,49 @@ fn hash(key: &[u8], value: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// How many databases are open in this process; while it is locked, none is opened.
+static OPEN: Mutex<usize> = Mutex::new(0);
+
+fn opened() -> MutexGuard<'static, usize> {
+    // A number is never half changed.
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// With no database open, has sled's threads rest until one is opened again. False: they still have something to do.
+pub(super) fn rest_threads() -> bool {
+    let open = opened();
+    *open == 0 && rest::rest(IDLE_THREADS)
+}
+
+/// An open database and its file.
+struct Open {
+    db: sled::Db,
+    file: File,
+    _counted: Counted,
+}
+
+/// One of the open databases. Made before it is opened, and gone after it.
+struct Counted;
+
+impl Counted {
+    fn new() -> Counted {
+        let mut open = opened();
+        *open += 1;
+        rest::wake();
+        Counted
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *opened() -= 1;
+    }
+}
+
 pub(super) struct Cache {
     dir: PathBuf,
-    /// The database and its file; `None` while it is closed.
-    db: Option<(sled::Db, File)>,
+    /// `None` while it is closed.
+    db: Option<Open>,
     /// All that the database holds, until it is asked for or changed.
     copy: Option<Copy>,
     /// What the database says of itself, open or closed.
@@ -128,7 +169,7 @@ impl Cache {
     fn reopen(&mut self) -> Result<(), Failure> {
         if self.db.is_none() {
             let db = open_db(&self.dir)?;
-            let told = guard(|| db.0.get(META_KEY))?;
+            let told = guard(|| db.db.get(META_KEY))?;
             let same = match &told {
                 Some(value) => {
                     open_value(META_KEY, value).and_then(|bytes| postcard::from_bytes::<Meta>(bytes).ok())
@@ -162,7 +203,7 @@ impl Cache {
     }
 
     fn db(&self) -> Result<&sled::Db, Failure> {
-        self.db.as_ref().map(|(db, _)| db).ok_or_else(|| Failure::Unavailable("it is closed".to_owned()))
+        self.db.as_ref().map(|open| &open.db).ok_or_else(|| Failure::Unavailable("it is closed".to_owned()))
     }
 
     /// Reads everything once and compares it with what the cache says of itself; answers that, and a copy.
@@ -282,7 +323,7 @@ impl Cache {
     }
 
     fn sync(&self) -> Result<(), Failure> {
-        let Some((db, file)) = &self.db else { return Ok(()) };
+        let Some(Open { db, file, .. }) = &self.db else { return Ok(()) };
         guard(|| db.flush())?;
         file.sync_data().map_err(|error| Failure::Unavailable(error.to_string()))
     }
@@ -343,7 +384,8 @@ impl Drop for Cache {
     }
 }
 
-fn open_db(dir: &Path) -> Result<(sled::Db, File), Failure> {
+fn open_db(dir: &Path) -> Result<Open, Failure> {
+    let counted = Counted::new();
     let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
     let mut tries = 1;
     let db = loop {
@@ -356,7 +398,7 @@ fn open_db(dir: &Path) -> Result<(sled::Db, File), Failure> {
         }
     };
     match File::open(dir.join("db")) {
-        Ok(file) => Ok((db, file)),
+        Ok(file) => Ok(Open { db, file, _counted: counted }),
         Err(error) => {
             let _ = guard(|| {
                 drop(db);
