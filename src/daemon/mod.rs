@@ -308,12 +308,13 @@ async fn guard(
 
     let seed = now.micros() as u64 ^ u64::from(std::process::id()).rotate_left(32);
     let mut jails = Jails::new(reload::settings(&config), config.ignoreip.clone(), &config.limits, seed);
-    let mut restored = restore(&mut *store, &mut jails, now)?;
     let mut actions = Vec::new();
     let never = surroundings::never_banned();
     for (kind, nets) in &never {
         jails.set_never(now, *kind, nets.clone(), &mut actions);
     }
+    let mut restored = restore(&mut *store, &mut jails, now)?;
+    // The last of these lists after the bans, which all of them are held against now.
     jails.set_never(now, Never::TrustedProxy, config.trusted_proxies.clone(), &mut actions);
     jails.expire(now, &mut actions);
     let mut fail2ban_log = Fail2banLog::new(config.fail2ban_log_file());
