@@ -41,7 +41,8 @@ const OPEN_TRIES_MAX: u32 = 100;
 const OPEN_PAUSE: Duration = Duration::from_millis(10);
 /// What sled says of a database that is not let go of yet.
 const STILL_LOCKED: &str = "could not acquire lock";
-/// sled keeps threads that look for work once a second; idle, they need not be punctual. They are named like this.
+/// sled keeps threads of such names that look for work once a second. With no database open they rest; where that is not
+/// to be had they need at least not be punctual.
 const IDLE_THREADS: &str = "sled-io";
 const IDLE_LATE_MAX: Duration = Duration::from_secs(60);
 /// What waits for sled is settled without waiting for a quiet moment once it is more than this. Bytes.
