@@ -114,7 +114,8 @@ pub trait Firewall: Send {
     /// `bans`: any order, families mixed; read once, in chunks.
     ///
     /// # Errors
-    /// The first refusal that is not about one single ban; calling again goes on from any state.
+    /// The first refusal that is not about one single ban; `Gone` also where another program came in between, and what it
+    /// did is not known. Calling again goes on from any state.
     fn replace_all(
         &mut self,
         plan: &Plan,
