@@ -2,7 +2,7 @@
 //! block by block, so that a question is answered between two blocks.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::interval;
@@ -193,10 +193,10 @@ impl Engine {
 
     /// Reads, decides and enforces one block. False: every log is read to its end.
     fn read(&mut self) -> bool {
-        let begun = Instant::now();
+        let begun = self.clock.monotonic();
         let more = self.read_block();
         if more {
-            self.tailer.took(begun.elapsed(), BLOCK_TIME);
+            self.tailer.took(self.clock.monotonic().saturating_sub(begun), BLOCK_TIME);
         }
         more
     }
