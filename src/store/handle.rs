@@ -27,7 +27,7 @@ const GATHER_BYTES: usize = 1 << 20;
 /// opened for them. They stand in the journal meanwhile, which a start reads.
 const SETTLE_AFTER: Duration = Duration::from_secs(300);
 /// The same once a flood of changes had it opened anyway, counted from the last of them: it takes much memory.
-const SETTLE_OPEN_AFTER: Duration = Duration::from_millis(500);
+const SETTLE_OPEN_AFTER: Duration = Duration::from_millis(100);
 /// A backend that has nothing to do for so long may rest; where it is not ready to, it is asked again after twice as
 /// long each time, up to the second.
 const REST_FIRST: Duration = Duration::from_secs(2);
