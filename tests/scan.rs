@@ -148,6 +148,31 @@ fn filter_test_in_fail2bans_dialect_reads_packed_logs_and_standard_input_too() {
 }
 
 #[test]
+fn filter_test_in_fail2bans_dialect_tells_people_what_matched() {
+    let folder = Folder::new();
+    let config = folder.file("portero.toml", "");
+    let patterns =
+        "failregex = ['bad <HOST>$', 'user <F-USER>.*?</F-USER> refused <HOST>$']\nignoreregex = ['probe']\n";
+    folder.file("filters/own.toml", format!("dialect = \"fail2ban\"\n{patterns}"));
+    let log = "2026-06-01 06:48:30 user a\x1bb refused 203.0.113.7\n2026-06-01 06:48:31 probe, user x refused 203.0.113.7\n\
+               2026-06-01 06:48:32 hello\n";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_banctl"));
+    command.args(["filter", "test", "--config", &config, "--filter", "own", "--timezone", "Europe/Madrid"]);
+    let output = command.args(["--log", &folder.file("a.log", log)]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for said in [
+        "1: failure 203.0.113.7\n  2026-06-01 06:48:30 user a\\x1bb refused 203.0.113.7\n  by failregex 2: user ",
+        "\n     time = 2026-06-01 06:48:30\n",
+        "\n     user = a\\x1bb\n",
+        "\n2: ignored by an ignoreregex\n",
+        "\n3: no match\n  2026-06-01 06:48:32 hello\n",
+        "\nlines: 3, failures: 1, ignored: 1\n       0 failregex 1: bad <HOST>$\n       1 failregex 2: user ",
+    ] {
+        assert!(text.contains(said), "{said:?} is not in\n{text}");
+    }
+}
+
+#[test]
 fn repeated_lines_carry_their_number_and_count_as_often() {
     let log = "Jun  1 06:48:30 mx1 postfix/smtpd[12]: message repeated 3 times: [ warning: unknown[203.0.113.7]: SASL LOGIN authentication failed: x, sasl_username=alice]\n";
     let found = objects(&with(log.as_bytes(), &["--json", "--year", "2026", "-"]));

@@ -1,5 +1,6 @@
 //! `banctl filter`: which filters there are, what they read, and whether they can be fooled. All offline.
 
+mod dialect;
 mod lint;
 mod test;
 
@@ -16,7 +17,7 @@ use super::values::timezone;
 use crate::config::report::{ReportedError, SourceText};
 use crate::config::{DEFAULT_PATH, FilterFiles, FilterLibrary};
 use crate::exit;
-use crate::fail2ban::dialect;
+use crate::fail2ban::dialect as fail2ban;
 use crate::filter::{Filter, FilterSpec, FilterSpecError, load};
 use crate::text::suggest;
 use crate::time::{Clock, SystemClock};
@@ -133,7 +134,7 @@ fn list(library: &FilterLibrary, json: bool, look: Look, out: &mut dyn Write) ->
     for name in library.names() {
         let files = files(library, &name)?;
         let sources = files.sources();
-        if dialect::is_meant(&sources[0]) {
+        if fail2ban::is_meant(&sources[0]) {
             let from: Vec<&str> = sources.iter().map(SourceText::label).collect();
             let what = "in fail2ban's dialect";
             if json {

@@ -2,7 +2,8 @@
 
 use std::io::IsTerminal;
 
-use chrono::{Datelike, Local, TimeZone};
+use chrono::{Datelike, Local, TimeZone, Utc};
+use chrono_tz::Tz;
 
 use crate::text::escape;
 use crate::time::{Timestamp, show_duration};
@@ -160,6 +161,14 @@ impl Table {
             line(&|column| (row[column].0.clone(), row[column].1));
         }
         out
+    }
+}
+
+/// A log's own time, as its zone has it: `2026-06-01 06:48:30`.
+pub fn clock(zone: Tz, time: Timestamp) -> String {
+    match Utc.timestamp_opt(time.secs(), 0).single() {
+        Some(utc) => utc.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string(),
+        None => time.secs().to_string(),
     }
 }
 

@@ -1,26 +1,22 @@
 //! `banctl filter test`: line by line, what a filter makes of a log.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Write};
-use std::path::Path;
+use std::io::Write;
 use std::sync::Arc;
 
-use chrono_tz::Tz;
-
-use super::{TestArgs, config, files, spec};
-use crate::banctl::failure::{Failure, fail, lost};
+use super::{TestArgs, config, dialect, files, spec};
+use crate::banctl::failure::{Failure, lost};
 use crate::banctl::table::{Look, Tone};
 use crate::config::FilterLibrary;
 use crate::exit;
-use crate::fail2ban::dialect;
-use crate::fail2ban::matcher::Rules;
-use crate::fail2ban::matcher::test::{TestError, rules, run as run_rules};
+use crate::fail2ban::dialect as fail2ban;
+use crate::fail2ban::matcher::test::rules;
 use crate::filter::compile::Tag;
 use crate::filter::explain::{self, Matched, WhyNot};
 use crate::filter::peer::TrustedProxies;
 use crate::filter::{Context, Counts, Filter, FilterSet, FilterState, Kind, Outcome};
 use crate::limits::Limits;
-use crate::source::offline::{OfflineLog, unpacked};
+use crate::source::offline::OfflineLog;
 use crate::text::escape;
 use crate::time::{Clock, SystemClock, Timestamp, system_zone};
 
@@ -46,14 +42,16 @@ pub fn run(
 ) -> Result<u8, Failure> {
     let timezone = args.timezone.unwrap_or_else(system_zone);
     let now = args.now.map_or_else(|| SystemClock::new().now(), Timestamp::from_secs_f64);
+    let shown = if json { None } else { Some(look) };
     if let Some(dir) = &args.fail2ban_dir {
-        return fail2ban(args, dir, timezone, now, out);
+        let rules = rules(dir, &args.filter).map_err(|why| (exit::CONFIG, Some(why.to_string())))?;
+        return dialect::run(args, &rules, timezone, now, shown, out);
     }
     let spec = spec(&args.filter)?;
     let found = files(library, &spec.name)?;
-    if dialect::is_meant(&found.base) {
-        let program = dialect::load(&spec, &found.sources(), timezone, now).map_err(config)?;
-        return in_dialect(args, program.rules(), timezone, now, out);
+    if fail2ban::is_meant(&found.base) {
+        let program = fail2ban::load(&spec, &found.sources(), timezone, now).map_err(config)?;
+        return dialect::run(args, program.rules(), timezone, now, shown, out);
     }
     let filter = Arc::new(Filter::load(&spec, &found.sources()).map_err(config)?);
     let limits = Limits::default();
@@ -100,36 +98,6 @@ pub fn run(
         report.summary(out).map_err(|error| lost(&error))?;
     }
     Ok(exit::OK)
-}
-
-/// A filter of fail2ban's, run with fail2ban's own meaning; always one JSON object a line.
-fn fail2ban(
-    args: &TestArgs,
-    dir: &Path,
-    timezone: Tz,
-    now: Timestamp,
-    out: &mut dyn Write,
-) -> Result<u8, Failure> {
-    match rules(dir, &args.filter) {
-        Ok(rules) => in_dialect(args, &rules, timezone, now, out),
-        Err(why) => Err((exit::CONFIG, Some(why.to_string()))),
-    }
-}
-
-/// The log through a filter with fail2ban's own meaning.
-fn in_dialect(
-    args: &TestArgs,
-    rules: &Rules,
-    timezone: Tz,
-    now: Timestamp,
-    out: &mut dyn Write,
-) -> Result<u8, Failure> {
-    let mut log = BufReader::new(unpacked(&args.log).map_err(|why| fail(exit::NO, why))?);
-    match run_rules(rules, &mut log, timezone, now, args.journal, out) {
-        Ok(_) => Ok(exit::OK),
-        Err(TestError::Io(why)) => Err(lost(&why)),
-        Err(why) => Err((exit::CONFIG, Some(why.to_string()))),
-    }
 }
 
 /// The line's object; the contract stands at the head of the shared conformance runner.

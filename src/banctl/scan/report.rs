@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::io;
 use std::time::Duration;
 
-use chrono::{TimeZone, Utc};
 use chrono_tz::Tz;
 use hashbrown::HashMap;
 use hashbrown::hash_map::{Entry, EntryRef};
@@ -13,7 +12,7 @@ use smallvec::SmallVec;
 use super::pairs::Pairs;
 use super::{Output, Totals};
 use crate::addr::Host;
-use crate::banctl::table::{Cell, Look, Table, Tone, cell};
+use crate::banctl::table::{Cell, Look, Table, Tone, cell, clock};
 use crate::filter::{Attempt, Outcome};
 use crate::time::{Timestamp, show_duration};
 
@@ -360,14 +359,6 @@ fn shortened(account: &[u8]) -> String {
 
 fn times(zone: Tz, span: Option<(Timestamp, Timestamp)>) -> (String, String) {
     span.map_or_else(Default::default, |(first, last)| (clock(zone, first), clock(zone, last)))
-}
-
-/// `2026-06-01 06:48:30`.
-fn clock(zone: Tz, time: Timestamp) -> String {
-    match Utc.timestamp_opt(time.secs(), 0).single() {
-        Some(utc) => utc.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string(),
-        None => time.secs().to_string(),
-    }
 }
 
 /// `142.3 MiB`.

@@ -162,6 +162,23 @@ pub enum FailureId {
     Tuple(Vec<Option<String>>),
 }
 
+impl std::fmt::Display for FailureId {
+    /// As fail2ban shows it, a network with its prefix, a host without; of several texts those that are there.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FailureId::Net(net) => match net.as_host() {
+                Some(host) => host.fmt(f),
+                None => net.fmt(f),
+            },
+            FailureId::Name(text) | FailureId::Text(text) => f.write_str(text),
+            FailureId::Tuple(parts) => {
+                let parts: Vec<&str> = parts.iter().flatten().map(String::as_str).collect();
+                f.write_str(&parts.join(" "))
+            }
+        }
+    }
+}
+
 /// A failure that counts.
 #[derive(Debug, Clone)]
 pub struct Hit {

@@ -1,6 +1,6 @@
-//! `banctl filter test --fail2ban-dir`: a log through one filter, one JSON object for each line.
+//! `banctl filter test --fail2ban-dir`: a log through one filter, line by line.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::path::Path;
 
 use chrono_tz::Tz;
@@ -32,15 +32,6 @@ pub enum TestError {
     Io(#[from] io::Error),
 }
 
-/// What a run came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Summary {
-    pub lines: u64,
-    pub failures: u64,
-    /// Lines on which a search was given up.
-    pub overruns: u64,
-}
-
 /// Reads the filter that `spec` names (`sshd`, `postfix[mode=auth]`) from fail2ban's folder `dir`.
 ///
 /// # Errors
@@ -55,53 +46,49 @@ pub fn rules(dir: &Path, spec: &str) -> Result<Rules, TestError> {
     Ok(Rules::from_options(&definition.combined(&[]).map_err(unreadable)?))
 }
 
-/// Feeds every line of `log` to one instance of the filter and writes what came of each to `out`.
+/// Feeds every line of `log` to one instance of the filter and tells what came of each, with its number, from 1.
 ///
 /// `now` stands still. Host names are reported as they stand. `journal`: the lines are journal entries, and
 /// their time is `now`.
 ///
 /// # Errors
-/// The filter does not compile, or reading or writing failed.
+/// The filter does not compile, or reading or telling failed.
 pub fn run(
     rules: &Rules,
     log: &mut dyn BufRead,
     zone: Tz,
     now: Timestamp,
     journal: bool,
-    out: &mut dyn Write,
-) -> Result<Summary, TestError> {
+    tell: &mut dyn FnMut(u64, &[u8], &Outcome) -> io::Result<()>,
+) -> Result<(), TestError> {
     let mut matcher = Matcher::new(rules, zone, now)?.with_raw_names();
     let pace = if journal { Pace::Journal } else { Pace::Recorded };
-    let mut summary = Summary::default();
     let mut line = Vec::new();
-    loop {
-        line.clear();
-        if log.read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        summary.lines += 1;
+    let mut number = 0;
+    while log.read_until(b'\n', &mut line)? > 0 {
+        number += 1;
         let outcome = matcher.line(now, &line, pace);
-        let mut answer = Map::new();
-        answer.insert("line".to_owned(), summary.lines.into());
-        match &outcome {
-            Outcome::Failure(hit) => {
-                summary.failures += 1;
-                answer.append(&mut failure(hit));
-            }
-            outcome => {
-                answer.insert("match".to_owned(), false.into());
-                answer.insert("ignored".to_owned(), matches!(outcome, Outcome::Ignored).into());
-                if matches!(outcome, Outcome::Overrun) {
-                    answer.insert("overrun".to_owned(), true.into());
-                }
+        tell(number, &line, &outcome)?;
+        line.clear();
+    }
+    Ok(())
+}
+
+/// The line's object; the contract stands at the head of the shared conformance runner.
+pub fn object(number: u64, outcome: &Outcome) -> Map<String, serde_json::Value> {
+    let mut answer = Map::new();
+    answer.insert("line".to_owned(), number.into());
+    match outcome {
+        Outcome::Failure(hit) => answer.append(&mut failure(hit)),
+        outcome => {
+            answer.insert("match".to_owned(), false.into());
+            answer.insert("ignored".to_owned(), matches!(outcome, Outcome::Ignored).into());
+            if matches!(outcome, Outcome::Overrun) {
+                answer.insert("overrun".to_owned(), true.into());
             }
         }
-        serde_json::to_writer(&mut *out, &answer).map_err(io::Error::from)?;
-        out.write_all(b"\n")?;
     }
-    out.flush()?;
-    summary.overruns = matcher.overruns();
-    Ok(summary)
+    answer
 }
 
 fn failure(hit: &Hit) -> Map<String, serde_json::Value> {
@@ -110,12 +97,8 @@ fn failure(hit: &Hit) -> Map<String, serde_json::Value> {
         Value::Tuple(parts) => json!(parts),
     };
     let host = match &hit.id {
-        FailureId::Net(net) => match net.as_host() {
-            Some(host) => json!(host.to_string()),
-            None => json!(net.to_string()),
-        },
-        FailureId::Name(text) | FailureId::Text(text) => json!(text),
         FailureId::Tuple(parts) => json!(parts),
+        id => json!(id.to_string()),
     };
     let fields: Map<_, _> = hit.groups.iter().map(|(name, held)| (name.to_owned(), value(held))).collect();
     let mut answer = Map::new();

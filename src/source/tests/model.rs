@@ -394,6 +394,21 @@ fn what_once_went_wrong_goes_right() {
             vec![Copytruncate, Copytruncate, plain(), Append(1), Pump, AppendLate, packed(), Crash],
         ),
         (Scheme::Rename, vec![Copytruncate, plain(), Append(1), Pump, Crash, Delete, AppendLate, Append(1)]),
+        (
+            Scheme::Rename,
+            vec![
+                Copytruncate,
+                plain(),
+                Append(1),
+                Pump,
+                Crash,
+                Delete,
+                AppendLate,
+                Append(1),
+                Start,
+                Append(1),
+            ],
+        ),
         // The same, and the file at the path may have got its inode.
         (
             Scheme::Rename,
