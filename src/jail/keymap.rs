@@ -3,6 +3,9 @@
 //! A hash table with its entries inside wastes half of its room just after it has grown. Here the table holds
 //! only 4-byte indexes and the vector grows by an eighth. Dense entries can also be drawn at random, which
 //! fair eviction needs, and walked a bit at a time, which forgetting needs.
+//!
+//! The table is cut into parts that grow one by one: a whole one of a million entries would take a tenth of a second
+//! for it, in which nobody is answered.
 
 use std::hash::Hasher;
 
@@ -12,6 +15,9 @@ use siphasher::sip::SipHasher13;
 use super::JailId;
 use super::random::Random;
 use crate::addr::Net;
+
+/// Parts of a map's table; a power of two. Parts.
+const PARTS: usize = 64;
 
 /// What is counted, and by whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,14 +40,15 @@ pub(super) struct KeyMap<V> {
     slots: Vec<Slot<V>>,
     /// Indexes into `slots`, hashed by the key's network alone, so that all jails' entries of one network
     /// are found with one look.
-    index: HashTable<u32>,
+    index: Box<[HashTable<u32>; PARTS]>,
     /// Keeps clients from choosing addresses that collide.
     hash_keys: (u64, u64),
 }
 
 impl<V> KeyMap<V> {
     pub fn new(random: &mut Random) -> KeyMap<V> {
-        KeyMap { slots: Vec::new(), index: HashTable::new(), hash_keys: (random.next(), random.next()) }
+        let index = Box::new([const { HashTable::new() }; PARTS]);
+        KeyMap { slots: Vec::new(), index, hash_keys: (random.next(), random.next()) }
     }
 
     pub fn len(&self) -> usize {
@@ -62,7 +69,8 @@ impl<V> KeyMap<V> {
 
     pub fn find(&self, key: Key) -> Option<usize> {
         let hash = hash(self.hash_keys, key.net);
-        self.index.find(hash, |&at| self.slots[at as usize].key == key).map(|&at| at as usize)
+        let part = &self.index[part_of(hash)];
+        part.find(hash, |&at| self.slots[at as usize].key == key).map(|&at| at as usize)
     }
 
     pub fn get(&self, key: Key) -> Option<&V> {
@@ -72,7 +80,10 @@ impl<V> KeyMap<V> {
     /// Every jail's entry of exactly `net`.
     pub fn of_net(&self, net: Net) -> impl Iterator<Item = usize> + '_ {
         let hash = hash(self.hash_keys, net);
-        self.index.iter_hash(hash).map(|&at| at as usize).filter(move |&at| self.slots[at].key.net == net)
+        self.index[part_of(hash)]
+            .iter_hash(hash)
+            .map(|&at| at as usize)
+            .filter(move |&at| self.slots[at].key.net == net)
     }
 
     /// Adds an entry that is not there yet, at the end; returns its index.
@@ -86,9 +97,9 @@ impl<V> KeyMap<V> {
         let slots = &self.slots;
         let hash_keys = self.hash_keys;
         // A map of 2^32 entries would not fit into memory long before: see limits.
-        self.index.insert_unique(hash(hash_keys, key.net), at as u32, |&at| {
-            hash(hash_keys, slots[at as usize].key.net)
-        });
+        let hashed = hash(hash_keys, key.net);
+        self.index[part_of(hashed)]
+            .insert_unique(hashed, at as u32, |&at| hash(hash_keys, slots[at as usize].key.net));
         at
     }
 
@@ -96,12 +107,13 @@ impl<V> KeyMap<V> {
     pub fn remove(&mut self, index: usize) -> Slot<V> {
         let last = self.slots.len() - 1;
         let net = self.slots[index].key.net;
-        if let Ok(entry) = self.index.find_entry(hash(self.hash_keys, net), |&at| at as usize == index) {
+        let removed = hash(self.hash_keys, net);
+        if let Ok(entry) = self.index[part_of(removed)].find_entry(removed, |&at| at as usize == index) {
             entry.remove();
         }
         if index != last {
             let moved = hash(self.hash_keys, self.slots[last].key.net);
-            if let Some(at) = self.index.find_mut(moved, |&at| at as usize == last) {
+            if let Some(at) = self.index[part_of(moved)].find_mut(moved, |&at| at as usize == last) {
                 *at = index as u32;
             }
         }
@@ -117,14 +129,22 @@ impl<V> KeyMap<V> {
             self.slots.shrink_to(len * 2);
             let slots = &self.slots;
             let hash_keys = self.hash_keys;
-            self.index.shrink_to(len * 2, |&at| hash(hash_keys, slots[at as usize].key.net));
+            for part in self.index.iter_mut() {
+                part.shrink_to(len * 2 / PARTS, |&at| hash(hash_keys, slots[at as usize].key.net));
+            }
         }
     }
 
     /// Bytes held, without what the values themselves point to.
     pub fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot<V>>() + self.index.allocation_size()
+        let index: usize = self.index.iter().map(HashTable::allocation_size).sum();
+        self.slots.capacity() * size_of::<Slot<V>>() + index
     }
+}
+
+/// The table takes a place from a hash's low bits and a tag from its highest seven: these lie between.
+fn part_of(hash: u64) -> usize {
+    (hash >> 40) as usize % PARTS
 }
 
 fn hash(keys: (u64, u64), net: Net) -> u64 {

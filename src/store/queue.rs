@@ -1,12 +1,15 @@
 //! Frames that wait for the store's thread, in bounded memory.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+
+use siphasher::sip128::SipHasher13;
 
 use super::StoreError;
 use super::record::{Change, Frame};
 use super::state::key_of;
 
-/// Beyond this, what can be spared is dropped. Bytes, roughly.
+/// Beyond this, attempts are dropped, which is quick; beyond half as much again whatever can be spared. Bytes, roughly.
 pub(super) const WAITING_BYTES_MAX: usize = 16 << 20;
 
 pub(super) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -52,7 +55,11 @@ impl Queue {
             None => self.waiting.push_back(new),
         }
         if self.bytes > WAITING_BYTES_MAX.max(self.squeeze_at) {
-            self.squeeze();
+            self.dropped_attempts += self.retain(|change| !matches!(change, Change::Attempt(_)));
+            self.squeeze_at = self.bytes + WAITING_BYTES_MAX / 4;
+            if self.bytes > WAITING_BYTES_MAX / 2 * 3 {
+                self.squeeze();
+            }
         }
     }
 
@@ -71,18 +78,19 @@ impl Queue {
         }
     }
 
-    /// Drops what can be spared: attempts first, then what a later change replaces, then windows. Bans and
-    /// unbans stay, and positions, which must not be older than they.
+    /// Drops what a later change replaces, then windows. Bans and unbans stay, and positions, which must not be older
+    /// than they. The engine waits for it, so keys are known by their hashes.
     fn squeeze(&mut self) {
-        let attempts = |change: &Change| !matches!(change, Change::Attempt(_));
-        self.dropped_attempts += self.retain(attempts);
-        let mut later: HashSet<Vec<u8>> = HashSet::new();
+        let random = RandomState::new();
+        let hasher = SipHasher13::new_with_keys(random.hash_one(0), random.hash_one(1));
+        let hash = |key: Vec<u8>| hasher.hash(&key).as_u128();
+        let mut later: HashSet<u128> = HashSet::new();
         for waiting in self.waiting.iter_mut().rev() {
             let mut kept: Vec<Change> = std::mem::take(&mut waiting.frame.changes);
             kept.reverse();
             kept.retain(|change| match (change, key_of(change)) {
                 (Change::Ban(_) | Change::Unban(_), _) | (_, None) => true,
-                (_, Some(key)) => later.insert(key),
+                (_, Some(key)) => later.insert(hash(key)),
             });
             kept.reverse();
             waiting.frame.changes = kept;
