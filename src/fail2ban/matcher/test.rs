@@ -46,6 +46,9 @@ pub fn rules(dir: &Path, spec: &str) -> Result<Rules, TestError> {
     Ok(Rules::from_options(&definition.combined(&[]).map_err(unreadable)?))
 }
 
+/// Takes a line's number, the line and what came of it.
+pub type Tell<'a> = dyn FnMut(u64, &[u8], &Outcome) -> io::Result<()> + 'a;
+
 /// Feeds every line of `log` to one instance of the filter and tells what came of each, with its number, from 1.
 ///
 /// `now` stands still. Host names are reported as they stand. `journal`: the lines are journal entries, and
@@ -59,7 +62,7 @@ pub fn run(
     zone: Tz,
     now: Timestamp,
     journal: bool,
-    tell: &mut dyn FnMut(u64, &[u8], &Outcome) -> io::Result<()>,
+    tell: &mut Tell<'_>,
 ) -> Result<(), TestError> {
     let mut matcher = Matcher::new(rules, zone, now)?.with_raw_names();
     let pace = if journal { Pace::Journal } else { Pace::Recorded };
