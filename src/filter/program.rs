@@ -10,11 +10,13 @@
 
 mod address;
 mod compiler;
+mod extra;
 
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_syntax::hir::Hir;
 
 use self::compiler::Compiler;
+pub use self::extra::{EXTRA, Extra};
 use super::literal::ByteSet;
 
 /// A compiled pattern.
@@ -108,6 +110,22 @@ enum Instruction {
     End {
         next: u16,
     },
+    LineEnd {
+        next: u16,
+    },
+    /// The program at `start` matches `back` bytes before here, or does not if `negated`.
+    Look {
+        start: u16,
+        back: u32,
+        negated: bool,
+        next: u16,
+    },
+    /// Whether the group at `slot` took part.
+    IfGroup {
+        slot: u16,
+        yes: u16,
+        no: u16,
+    },
     WordBoundary {
         next: u16,
         negated: bool,
@@ -164,7 +182,12 @@ impl Program {
     /// `None`: the pattern has constructs that only the general engine knows. `groups`: those whose place is
     /// asked for.
     pub fn new(hir: &Hir, groups: &[usize]) -> Option<Program> {
-        Compiler::program(hir, groups)
+        Compiler::program(hir, &[], groups)
+    }
+
+    /// The same of a pattern with parts that a tree cannot hold: see [`Extra`].
+    pub fn with_extras(hir: &Hir, extras: &[Extra], groups: &[usize]) -> Option<Program> {
+        Compiler::program(hir, extras, groups)
     }
 
     /// Matches `text` from its start. On [`Outcome::Match`], `slots` hold the groups asked for.
@@ -182,8 +205,20 @@ impl Program {
         let stack = &mut cache.stack;
         stack.clear();
         let mut budget = 64 + text.len() * 4;
-        let mut pc = self.start;
-        let mut at = 0usize;
+        self.run_from(stack, self.start, 0, text, slots, &mut budget)
+    }
+
+    /// Runs the code at `pc` on `text` from `at` on; frames that are on the stack already stay there.
+    fn run_from(
+        &self,
+        stack: &mut Vec<Frame>,
+        mut pc: u16,
+        mut at: usize,
+        text: &[u8],
+        slots: &mut [Option<NonMaxUsize>],
+        budget: &mut usize,
+    ) -> Outcome {
+        let bottom = stack.len();
         'run: loop {
             let advanced = 'step: {
                 match &self.code[usize::from(pc)] {
@@ -255,7 +290,7 @@ impl Program {
                     }
                     Instruction::Save { slot, next } => {
                         let slot_value = &mut slots[usize::from(*slot)];
-                        if !stack.is_empty() {
+                        if stack.len() > bottom {
                             stack.push(Frame::Slot { slot: *slot, old: *slot_value });
                         }
                         *slot_value = NonMaxUsize::new(at);
@@ -266,7 +301,7 @@ impl Program {
                         if let Some(slot) = slot {
                             let slot = usize::from(*slot);
                             for (slot, place) in [(slot, at), (slot + 1, end)] {
-                                if !stack.is_empty() {
+                                if stack.len() > bottom {
                                     stack.push(Frame::Slot { slot: slot as u16, old: slots[slot] });
                                 }
                                 slots[slot] = NonMaxUsize::new(place);
@@ -287,6 +322,34 @@ impl Program {
                         }
                         pc = *next;
                     }
+                    Instruction::LineEnd { next } => {
+                        if text.get(at).is_some_and(|byte| *byte != b'\n') {
+                            break 'step false;
+                        }
+                        pc = *next;
+                    }
+                    Instruction::Look { start, back, negated, next } => {
+                        let Some(from) = at.checked_sub(*back as usize) else {
+                            if *negated {
+                                pc = *next;
+                                continue 'run;
+                            }
+                            break 'step false;
+                        };
+                        let depth = stack.len();
+                        let outcome = self.run_from(stack, *start, from, text, slots, budget);
+                        stack.truncate(depth);
+                        match outcome {
+                            Outcome::Costly => return Outcome::Costly,
+                            outcome if (outcome == Outcome::Match) == *negated => break 'step false,
+                            _ => pc = *next,
+                        }
+                    }
+                    Instruction::IfGroup { slot, yes, no } => {
+                        let slot = usize::from(*slot);
+                        let held = slots[slot].is_some() && slots[slot + 1].is_some();
+                        pc = if held { *yes } else { *no };
+                    }
                     Instruction::WordBoundary { next, negated } => {
                         let word =
                             |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
@@ -305,6 +368,9 @@ impl Program {
             }
             // Back to the last choice.
             loop {
+                if stack.len() == bottom {
+                    return Outcome::NoMatch;
+                }
                 let Some(frame) = stack.pop() else { return Outcome::NoMatch };
                 match frame {
                     Frame::Slot { slot, old } => {
@@ -342,10 +408,10 @@ impl Program {
                     }
                 }
             }
-            if budget == 0 {
+            if *budget == 0 {
                 break 'run;
             }
-            budget -= 1;
+            *budget -= 1;
         }
         Outcome::Costly
     }

@@ -98,7 +98,8 @@ fn without_newline(literal: Literal) -> Option<Literal> {
     (longest.len() >= TELLING_MIN).then(|| Literal { bytes: longest.to_vec(), folded: literal.folded })
 }
 
-fn parse(regex: &str, casei: bool) -> Option<Hir> {
+/// The tree of a regex in the linear engine's syntax.
+pub(super) fn parse(regex: &str, casei: bool) -> Option<Hir> {
     regex_syntax::ParserBuilder::new().case_insensitive(casei).build().parse(regex).ok()
 }
 

@@ -15,6 +15,7 @@
 mod calendar;
 pub mod date;
 mod literal;
+mod narrow;
 mod pattern;
 mod program;
 mod python;

@@ -1,9 +1,13 @@
 //! One regex of a filter, compiled, and what its groups held.
 
+use std::sync::OnceLock;
+
+use regex_automata::util::primitives::NonMaxUsize;
 use serde::{Deserialize, Serialize};
 
 use super::python::{self, Lines, SyntaxError, Target};
-use super::tags;
+use super::{narrow, tags};
+use crate::filter::program::{self, Program, ProgramCache};
 
 /// Steps a backtracking search may take before it is given up. About 50 ms.
 pub const BACKTRACK_STEPS_MAX: usize = 1_000_000;
@@ -124,10 +128,19 @@ pub(super) enum Engine {
     Backtracking(Box<fancy_regex::Regex>),
 }
 
+/// Memory of searches, reused.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    program: ProgramCache,
+    slots: Vec<Option<NonMaxUsize>>,
+}
+
 /// A compiled regex with its tags resolved.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Pattern {
     engine: Engine,
+    /// Finds in ASCII what `engine` does; made when a line first needs it.
+    program: OnceLock<Option<Program>>,
     /// Named groups and their numbers.
     names: Vec<(String, usize)>,
     /// `<F-ALT_NAME>`: the group, and the one it fills when that is empty.
@@ -162,7 +175,11 @@ impl Pattern {
         }
         alternatives.sort();
         tuples.sort();
-        Ok((Pattern { engine, names, alternatives, tuples }, notes))
+        let program = OnceLock::new();
+        if lines != Lines::One {
+            let _ = program.set(None);
+        }
+        Ok((Pattern { engine, program, names, alternatives, tuples }, notes))
     }
 
     pub fn has_group(&self, name: &str) -> bool {
@@ -180,13 +197,36 @@ impl Pattern {
     }
 
     /// The leftmost match in `text`.
-    pub fn search(&self, text: &str) -> Result<Option<Found>, Overrun> {
-        let Some(spans) = self.engine.spans(text, 0)? else { return Ok(None) };
-        let (start, end) = spans[0].expect("group 0 is the match");
-        let mut groups = Groups::default();
+    pub fn search(&self, scratch: &mut Scratch, text: &str) -> Result<Option<Found>, Overrun> {
+        if text.is_ascii()
+            && let Some(program) = self.program()
+        {
+            let Scratch { program: cache, slots } = scratch;
+            match program.run(cache, text.as_bytes(), slots) {
+                program::Outcome::NoMatch => return Ok(None),
+                program::Outcome::Match => {
+                    let slot = |at: usize| slots.get(at).copied().flatten().map(NonMaxUsize::get);
+                    let span = |group: usize| Some((slot(group * 2)?, slot(group * 2 + 1)?));
+                    return Ok(Some(self.found(text, span)));
+                }
+                program::Outcome::Costly => {}
+            }
+        }
+        let spans = self.engine.spans(text, 0)?;
+        Ok(spans.map(|spans| self.found(text, |group| spans[group])))
+    }
+
+    fn program(&self) -> Option<&Program> {
+        let made = || narrow::program(&self.engine, self.names.iter().map(|(_, number)| *number));
+        self.program.get_or_init(made).as_ref()
+    }
+
+    fn found(&self, text: &str, span: impl Fn(usize) -> Option<(usize, usize)>) -> Found {
+        let (start, end) = span(0).expect("group 0 is the match");
+        let mut groups = Groups(Vec::with_capacity(self.names.len()));
         let mut skipped = String::new();
         for (name, number) in &self.names {
-            let value = spans[*number].map(|(start, end)| &text[start..end]);
+            let value = span(*number).map(|(start, end)| &text[start..end]);
             if name.strip_prefix("skiplines").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) {
                 skipped.push_str(value.unwrap_or_default());
             }
@@ -194,7 +234,7 @@ impl Pattern {
         }
         self.merge(&mut groups);
         let skipped = skipped.lines().map(str::to_owned).collect();
-        Ok(Some(Found { start, end, groups, skipped }))
+        Found { start, end, groups, skipped }
     }
 
     fn merge(&self, groups: &mut Groups) {
@@ -311,7 +351,7 @@ mod tests {
 
     fn groups(pattern: &str, text: &str) -> Groups {
         let (pattern, _) = Pattern::new(pattern, Lines::One, true).expect("compiles");
-        pattern.search(text).expect("no overrun").expect("matches").groups
+        pattern.search(&mut Scratch::default(), text).expect("no overrun").expect("matches").groups
     }
 
     #[test]
@@ -333,9 +373,9 @@ mod tests {
     #[test]
     fn flags_inside_a_group_hold_for_that_group() {
         let (pattern, notes) = Pattern::new("^A(?:(?i)b)C <HOST>", Lines::One, true).expect("compiles");
-        assert!(pattern.search("ABC 192.0.2.1\n").expect("no overrun").is_some());
-        assert!(pattern.search("AbC 192.0.2.1\n").expect("no overrun").is_some());
-        assert!(pattern.search("abC 192.0.2.1\n").expect("no overrun").is_none());
+        assert!(pattern.search(&mut Scratch::default(), "ABC 192.0.2.1\n").expect("no overrun").is_some());
+        assert!(pattern.search(&mut Scratch::default(), "AbC 192.0.2.1\n").expect("no overrun").is_some());
+        assert!(pattern.search(&mut Scratch::default(), "abC 192.0.2.1\n").expect("no overrun").is_none());
         assert!(notes.is_empty());
     }
 
@@ -345,7 +385,9 @@ mod tests {
             .expect("compiles");
         assert!(!pattern.is_linear());
         assert_eq!(
-            pattern.search(&format!("{}\n", "x".repeat(200))).map(|found| found.is_some()),
+            pattern
+                .search(&mut Scratch::default(), &format!("{}\n", "x".repeat(200)))
+                .map(|found| found.is_some()),
             Err(Overrun)
         );
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
 use super::literal;
-use super::pattern::{Found, Groups, Overrun, Pattern, PatternError, Value};
+use super::pattern::{Found, Groups, Overrun, Pattern, PatternError, Scratch, Value};
 use super::python::Lines;
 use super::session::{Failure, Sessions};
 use super::{FailureId, Hit, Line, MatcherError, Outcome, Part, Rules};
@@ -48,6 +48,8 @@ pub struct Program {
 pub struct Memory {
     buffer: Vec<Arc<Line>>,
     sessions: Sessions,
+    #[serde(skip)]
+    scratch: Scratch,
 }
 
 impl Memory {
@@ -219,7 +221,8 @@ impl Program {
     ) -> Outcome {
         let mut buffer = std::mem::take(&mut memory.buffer);
         self.push(&mut buffer, line);
-        let mut judging = Judging { program: self, sessions: &mut memory.sessions, buffer, alarm };
+        let Memory { sessions, scratch, .. } = memory;
+        let mut judging = Judging { program: self, sessions, scratch, buffer, alarm };
         let outcome = judging.judge(now, time, tries);
         if self.maxlines > 1 {
             memory.buffer = judging.buffer;
@@ -232,6 +235,7 @@ impl Program {
 struct Judging<'a> {
     program: &'a Program,
     sessions: &'a mut Sessions,
+    scratch: &'a mut Scratch,
     buffer: Vec<Arc<Line>>,
     alarm: &'a mut dyn FnMut(Part),
 }
@@ -249,7 +253,7 @@ impl Judging<'_> {
         }
         let mut before = Groups::default();
         if let Some(pattern) = &program.prefregex {
-            match pattern.search(&text) {
+            match pattern.search(self.scratch, &text) {
                 Ok(Some(found)) => before = found.groups,
                 Ok(None) => return Outcome::NoMatch,
                 Err(Overrun) => {
@@ -264,7 +268,7 @@ impl Judging<'_> {
             }
         }
         for (number, pattern) in program.failregex.iter().enumerate().filter(|(number, _)| tries(*number)) {
-            let found = match pattern.search(&text) {
+            let found = match pattern.search(self.scratch, &text) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
                 Err(Overrun) => {
@@ -293,7 +297,7 @@ impl Judging<'_> {
 
     fn ignores(&mut self, text: &str) -> bool {
         for (number, pattern) in self.program.ignoreregex.iter().enumerate() {
-            match pattern.search(text) {
+            match pattern.search(self.scratch, text) {
                 Ok(Some(_)) => return true,
                 Ok(None) => {}
                 Err(Overrun) => (self.alarm)(Part::Ignoreregex(number)),

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use regex_syntax::hir::{Hir, HirKind, Look};
 
-use super::{BranchTable, Hint, Info, Instruction, Program, RunMode, Set, address};
+use super::{BranchTable, EXTRA, Extra, Hint, Info, Instruction, Program, RunMode, Set, address};
 use crate::filter::compile::{HOST, parse};
 use crate::filter::literal::{ByteSet, class_bytes, first_bytes};
 
@@ -12,23 +12,27 @@ use crate::filter::literal::{ByteSet, class_bytes, first_bytes};
 const INSTRUCTIONS_MAX: usize = 4000;
 
 /// Builds from the end to the start, so that what follows is known.
-pub(super) struct Compiler {
+pub(super) struct Compiler<'e> {
     code: Vec<Instruction>,
     info: Vec<Info>,
     sets: Vec<Set>,
     groups: Vec<usize>,
+    extras: &'e [Extra],
 }
 
-impl Compiler {
-    /// See [`Program::new`].
-    pub fn program(hir: &Hir, groups: &[usize]) -> Option<Program> {
-        let mut compiler =
-            Compiler { code: Vec::new(), info: Vec::new(), sets: Vec::new(), groups: groups.to_vec() };
-        let end =
-            compiler.push(Instruction::Match, Info { first: ByteSet::default(), empty: true, end: true })?;
+impl Compiler<'_> {
+    /// See [`Program::with_extras`].
+    pub fn program(hir: &Hir, extras: &[Extra], groups: &[usize]) -> Option<Program> {
+        let (code, info, sets) = (Vec::new(), Vec::new(), Vec::new());
+        let mut compiler = Compiler { code, info, sets, groups: groups.to_vec(), extras };
+        let end = compiler.matched()?;
         let start = compiler.compile(hir, end)?;
         let slots = groups.iter().max().map_or(0, |last| last * 2 + 2);
         Some(Program { code: compiler.code, sets: compiler.sets, start, slots })
+    }
+
+    fn matched(&mut self) -> Option<u16> {
+        self.push(Instruction::Match, Info { first: ByteSet::default(), empty: true, end: true })
     }
 
     fn push(&mut self, instruction: Instruction, info: Info) -> Option<u16> {
@@ -87,6 +91,14 @@ impl Compiler {
                             Info { first: ByteSet::default(), empty: false, end: after.empty || after.end };
                         self.push(Instruction::End { next }, info)
                     }
+                    Look::EndLF => {
+                        let mut first = ByteSet::default();
+                        if after.empty || after.first.contains(b'\n') {
+                            first.insert(b'\n');
+                        }
+                        let info = Info { first, empty: false, end: after.empty || after.end };
+                        self.push(Instruction::LineEnd { next }, info)
+                    }
                     Look::WordAscii => self.push(Instruction::WordBoundary { next, negated: false }, after),
                     Look::WordAsciiNegate => {
                         self.push(Instruction::WordBoundary { next, negated: true }, after)
@@ -95,6 +107,9 @@ impl Compiler {
                 }
             }
             HirKind::Capture(capture) => {
+                if let Some(extra) = capture.index.checked_sub(EXTRA) {
+                    return self.extra(self.extras.get(extra as usize)?, next);
+                }
                 let group = capture.index as usize;
                 if let Some(address) = self.address(capture, next) {
                     return Some(address);
@@ -124,6 +139,35 @@ impl Compiler {
                     Some(bytes) => self.repeat_class(bytes, min, max, repetition.greedy, next),
                     None => self.repeat(&repetition.sub, min, max, repetition.greedy, next),
                 }
+            }
+        }
+    }
+
+    fn extra(&mut self, extra: &Extra, next: u16) -> Option<u16> {
+        match extra {
+            Extra::Look { hir, behind, negated } => {
+                let back = match behind {
+                    true => hir
+                        .properties()
+                        .maximum_len()
+                        .filter(|max| hir.properties().minimum_len() == Some(*max))?,
+                    false => 0,
+                };
+                let after = self.info(next);
+                let end = self.matched()?;
+                let start = self.compile(hir, end)?;
+                let back = u32::try_from(back).ok()?;
+                self.push(Instruction::Look { start, back, negated: *negated, next }, after)
+            }
+            Extra::IfGroup { group, yes, no } => {
+                let (yes, no) = (self.compile(yes, next)?, self.compile(no, next)?);
+                let (mut info, other) = (self.info(yes), self.info(no));
+                info.first.union(&other.first);
+                (info.empty, info.end) = (info.empty || other.empty, info.end || other.end);
+                if !self.groups.contains(group) {
+                    return None;
+                }
+                self.push(Instruction::IfGroup { slot: u16::try_from(group * 2).ok()?, yes, no }, info)
             }
         }
     }
