@@ -92,6 +92,22 @@ impl Encoding {
         })
     }
 
+    /// The longest piece of `part`, a part of a text in UTF-8, that comes from the same bytes in a row and from nothing else.
+    pub fn kept(self, part: &[u8]) -> &[u8] {
+        fn longest<'p>(one: &'p [u8], other: &'p [u8]) -> &'p [u8] {
+            if other.len() > one.len() { other } else { one }
+        }
+        match self {
+            Encoding::Other(_) => &[],
+            // Bytes that are none are read as U+FFFD.
+            Encoding::Utf8 => {
+                let pieces = part.utf8_chunks().flat_map(|chunk| chunk.valid().split('\u{fffd}'));
+                pieces.map(str::as_bytes).fold(&[], longest)
+            }
+            _ => part.split(|byte| !byte.is_ascii()).fold(&[], longest),
+        }
+    }
+
     /// The text of a line. Nothing is copied where the bytes are the text already.
     pub fn text(self, bytes: &[u8]) -> Cow<'_, str> {
         if let Encoding::Other(Table(table)) = self {

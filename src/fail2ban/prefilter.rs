@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::matcher::Program;
+use crate::filter::literal::Literal;
+use crate::filter::prefilter::{Asked, Sieve};
 
 /// Texts of all filters of one log, and what each of them calls for.
 #[derive(Debug)]
@@ -66,6 +68,8 @@ pub struct Marks {
     touched: Vec<u64>,
     /// Those of the line in hand.
     called: Vec<usize>,
+    /// Up to this line, a text that stood in an earlier one may still call a filter of several lines.
+    until: u64,
     joined: Vec<u8>,
 }
 
@@ -80,8 +84,9 @@ struct Seen {
 }
 
 impl Prefilter {
-    /// `on` false: every part may match every line.
-    pub fn new<'p>(programs: impl Iterator<Item = &'p Program>, on: bool) -> Prefilter {
+    /// The prefilter of lines, and the sieve that goes before it. `on` false: every part may match every line.
+    pub fn new<'p>(programs: impl Iterator<Item = &'p Program>, on: bool) -> (Sieve, Prefilter) {
+        let mut asked = Vec::new();
         let mut calls: BTreeMap<Vec<u8>, Vec<Call>> = BTreeMap::new();
         let mut filters = Vec::new();
         for (filter, program) in programs.enumerate() {
@@ -90,10 +95,20 @@ impl Prefilter {
             // What prefregex hands on may be text of several lines taken for one.
             if !on || lines > 1 && program.has_prefregex() {
                 filters.push(Asks { parts: vec![0; failregex.len() + 1], open: true, lines: 1 });
+                asked.push(Asked { lines: Vec::new(), patterns: vec![Vec::new()] });
                 continue;
             }
             // Of several lines, each may hold another of the texts.
             let sets_max = if lines > 1 { 1 } else { usize::MAX };
+            // The sieve looks at bytes.
+            let kept = |text: &Literal| {
+                let bytes = program.encoding().kept(&text.bytes).to_vec();
+                Literal { bytes, folded: text.folded }
+            };
+            let exact = |sets: &Vec<Vec<Literal>>| {
+                sets.iter().take(sets_max).map(|set| set.iter().map(kept).collect()).collect()
+            };
+            asked.push(Asked { lines: exact(&prefregex), patterns: failregex.iter().map(exact).collect() });
             let mut parts = Vec::new();
             for (part, sets) in std::iter::once(prefregex).chain(failregex).enumerate() {
                 let mut bits = 0;
@@ -127,7 +142,8 @@ impl Prefilter {
         }
         let uncalled = |asks: &Asks| asks.lines > 1 || asks.open && asks.parts[PREFREGEX] == 0;
         let always = (0..filters.len()).filter(|at| uncalled(&filters[*at])).collect();
-        Prefilter { texts, calls: calls.into_values().collect(), filters, always, reach }
+        let sieve = Sieve::new(&asked, on && texts.is_some());
+        (sieve, Prefilter { texts, calls: calls.into_values().collect(), filters, always, reach })
     }
 
     /// Begins a line: finds what stands in it.
@@ -137,12 +153,23 @@ impl Prefilter {
                 any: vec![0; self.filters.len()],
                 touched: vec![0; self.filters.len()],
                 parts: self.filters.iter().map(|asks| vec![Seen::default(); asks.parts.len()]).collect(),
+                until: self.filters.iter().map(|asks| asks.lines - 1).max().unwrap_or(0),
                 ..Marks::default()
             };
         }
         marks.line += 1;
         marks.called.clear();
         self.search(marks, text);
+    }
+
+    /// Takes `count` lines in which no text stands that is asked for.
+    pub fn skip(&self, marks: &mut Marks, count: u64) {
+        marks.line += count;
+    }
+
+    /// Whether the next line has to be looked at whatever stands in it.
+    pub fn is_held(&self, marks: &Marks) -> bool {
+        marks.line < marks.until
     }
 
     /// The date at `stamp` is cut out: what only its two sides make together stands in the line, too.
@@ -177,6 +204,7 @@ impl Prefilter {
                 if marks.touched[filter] != marks.line {
                     marks.touched[filter] = marks.line;
                     marks.called.push(filter);
+                    marks.until = marks.until.max(marks.line + self.filters[filter].lines - 1);
                 }
             }
         }

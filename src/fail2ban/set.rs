@@ -14,6 +14,7 @@ use super::matcher::{
 };
 use super::prefilter::{Marks, Prefilter};
 use crate::addr::Net;
+use crate::filter::prefilter::Sieve;
 use crate::filter::{self, Attempt, Beside, Counts};
 use crate::time::Timestamp;
 
@@ -31,10 +32,11 @@ pub struct FilterSet {
     of_calendar: Vec<Vec<usize>>,
     /// By filter.
     calendar_of: Vec<usize>,
-    /// By calendar: some filter of it looks at several lines together.
-    sees_all: Vec<bool>,
+    /// By calendar: how many lines some filter of it looks at together; 0: each at one.
+    sees_all: Vec<usize>,
     encoding: Encoding,
     prefilter: Prefilter,
+    sieve: Mutex<Sieve>,
     tallies: Mutex<Tallies>,
 }
 
@@ -62,6 +64,16 @@ pub struct State {
     marks: Box<Marks>,
     /// By calendar.
     found: Vec<DateFound>,
+    steady: Steady,
+}
+
+/// What is the same for all lines that begin alike, as those of one second mostly do.
+#[derive(Debug, Default)]
+struct Steady {
+    /// Begins them, in the line's bytes as in its text; empty: nothing is known.
+    head: Vec<u8>,
+    /// How many there were since the last line that began otherwise and whose dates the calendars have not counted.
+    lines: u64,
 }
 
 /// What one calendar has to do with the line in hand.
@@ -104,13 +116,15 @@ impl FilterSet {
                 }
             }
         }
-        let prefilter = Prefilter::new(filters.iter().map(|program| &**program), prefilter);
+        let (sieve, prefilter) = Prefilter::new(filters.iter().map(|program| &**program), prefilter);
         let mut calendar_of = vec![0; filters.len()];
         for (at, of_calendar) in of_calendar.iter().enumerate() {
             of_calendar.iter().for_each(|filter| calendar_of[*filter] = at);
         }
-        let sees_all =
-            |of_calendar: &Vec<usize>| of_calendar.iter().any(|filter| filters[*filter].sees_all());
+        let sees_all = |of_calendar: &Vec<usize>| {
+            let several = of_calendar.iter().filter(|filter| filters[**filter].sees_all());
+            several.map(|filter| filters[*filter].maxlines()).max().unwrap_or(0)
+        };
         FilterSet {
             sees_all: of_calendar.iter().map(sees_all).collect(),
             filters,
@@ -119,6 +133,7 @@ impl FilterSet {
             calendar_of,
             encoding,
             prefilter,
+            sieve: Mutex::new(sieve),
             tallies: Mutex::default(),
         }
     }
@@ -134,6 +149,7 @@ impl FilterSet {
             memories: self.filters.iter().map(|_| Memory::default()).collect(),
             marks: Box::default(),
             found: self.calendars.iter().map(|_| DateFound::default()).collect(),
+            steady: Steady::default(),
         }
     }
 
@@ -147,15 +163,30 @@ impl FilterSet {
         sink: &mut dyn FnMut(Attempt<'_>),
     ) -> Counts {
         let tallies = &mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scan = Scan { set: self, state, now, tallies, sink, counts: Counts::default() };
-        let mut start = 0;
-        while start < block.len() {
-            let end = memchr::memchr(b'\n', &block[start..]).map_or(block.len(), |len| start + len);
-            scan.line(&block[start..end]);
-            scan.counts.lines += 1;
-            start = end + 1;
+        let sieve = &mut *self.sieve.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = vec![0; self.calendars.len()];
+        let mut scan = Scan { set: self, state, now, tallies, sink, counts: Counts::default(), block, read };
+        // A clock that went on gives every date another meaning.
+        scan.state.steady.head.clear();
+        let mut lines = sieve.lines(block);
+        let mut vain = 0;
+        loop {
+            let from = lines.at();
+            // A line that belongs to one before it may hold anything.
+            let next = match self.prefilter.is_held(&scan.state.marks) {
+                true => lines.next_of_all(),
+                false => lines.next(),
+            };
+            let start = next.map_or(block.len(), |(_, line)| line.as_ptr().addr() - block.as_ptr().addr());
+            scan.pass(from, start);
+            let Some((_, line)) = next else { break };
+            vain += u64::from(!scan.line(start, start + line.len()));
         }
-        scan.counts
+        scan.settle();
+        (0..self.calendars.len()).for_each(|at| scan.catch_up(at, block.len()));
+        let counts = scan.counts;
+        sieve.told(block, counts.lines, vain);
+        counts
     }
 
     /// What happened since the set was made.
@@ -221,29 +252,53 @@ struct Scan<'a, 's> {
     tallies: &'a mut Tallies,
     sink: &'s mut dyn FnMut(Attempt<'_>),
     counts: Counts,
+    block: &'a [u8],
+    /// By calendar: up to where in the block its filters of several lines have been given the lines. Those after it are
+    /// all steady.
+    read: Vec<usize>,
 }
 
 impl Scan<'_, '_> {
-    fn line(&mut self, whole: &[u8]) {
-        let set = self.set;
-        let text = set.encoding.text(whole);
-        let text = text.trim_end_matches(['\r', '\n']);
-        let State { calendars, marks, found, .. } = &mut *self.state;
-        set.prefilter.begin(marks, text.as_bytes());
-        let mut joined = None;
-        for ((calendar, dates), found) in set.calendars.iter().zip(calendars).zip(&mut *found) {
-            // Every line's date is looked for: where the one before stood decides which stamp of a line counts.
-            let repeats = calendar.repeat(dates, self.now, text);
-            (found.repeats, found.called) = (repeats.is_some(), false);
-            let stamp = repeats.or_else(|| {
-                found.date = calendar.find(dates, self.now, text);
-                found.date.as_ref().map(|date| date.stamp)
-            });
-            if let Some(stamp) = stamp.filter(|_| stamp != joined) {
-                set.prefilter.joined(marks, text.as_bytes(), stamp);
-                joined = Some(stamp);
+    /// Takes the lines from `start` to before `end`, in which no text stands that a filter asks for.
+    fn pass(&mut self, mut start: usize, end: usize) {
+        let block = self.block;
+        while start < end {
+            let held = self.set.prefilter.is_held(&self.state.marks);
+            let head = &self.state.steady.head[..];
+            let mut count = 0;
+            while !held && start < end && !head.is_empty() && block[start..end].starts_with(head) {
+                count += 1;
+                start = memchr::memchr(b'\n', &block[start..end]).map_or(end, |len| start + len + 1);
+            }
+            self.counts.lines += count;
+            self.state.steady.lines += count;
+            self.set.prefilter.skip(&mut self.state.marks, count);
+            if start < end {
+                // What the two sides of a date make together may be asked for after all.
+                let len = memchr::memchr(b'\n', &block[start..end]).unwrap_or(end - start);
+                self.line(start, start + len);
+                start += len + 1;
             }
         }
+    }
+
+    /// Judges the line from `start` to `end`; whether any filter may have matched it.
+    fn line(&mut self, start: usize, end: usize) -> bool {
+        let set = self.set;
+        let whole = &self.block[start..end];
+        let text = set.encoding.text(whole);
+        let text = text.trim_end_matches(['\r', '\n']);
+        set.prefilter.begin(&mut self.state.marks, text.as_bytes());
+        let head = &self.state.steady.head;
+        let steady = !head.is_empty() && text.as_bytes().starts_with(head);
+        if steady {
+            self.state.steady.lines += 1;
+        } else {
+            self.settle();
+            (0..set.calendars.len()).for_each(|at| self.catch_up(at, start));
+            self.find_dates(text);
+        }
+        let State { marks, found, .. } = &mut *self.state;
         let mut candidate = false;
         for filter in set.prefilter.candidates(marks) {
             found[set.calendar_of[filter]].called = true;
@@ -252,18 +307,105 @@ impl Scan<'_, '_> {
         self.counts.candidates += u64::from(candidate);
         let mut cut = Cut::default();
         for (at, calendar) in set.calendars.iter().enumerate() {
-            let (dates, found) = (&mut self.state.calendars[at], &mut self.state.found[at]);
-            if !found.called && !set.sees_all[at] {
-                if !found.repeats {
+            let called = std::mem::take(&mut self.state.found[at].called);
+            if !called && (steady || set.sees_all[at] == 0) {
+                let (dates, found) = (&mut self.state.calendars[at], &mut self.state.found[at]);
+                if !steady && !found.repeats {
                     calendar.pass(dates, self.now, text, found.date.take());
                 }
                 continue;
             }
+            self.catch_up(at, start);
+            self.read[at] = end + 1;
+            let (dates, found) = (&mut self.state.calendars[at], &mut self.state.found[at]);
             let date = if found.repeats { calendar.repeated(dates, text) } else { found.date.take() };
             let (line, time) = calendar.dated(dates, self.now, text, date, Pace::Recorded, &mut cut);
             for filter in set.of_calendar[at].iter().copied() {
                 self.judge(filter, whole, &line, time);
             }
+        }
+        if !steady {
+            self.read.fill(end + 1);
+            self.become_steady(text);
+        }
+        self.counts.lines += 1;
+        candidate
+    }
+
+    /// Finds the dates of a line that is not steady.
+    fn find_dates(&mut self, text: &str) {
+        let (set, now) = (self.set, self.now);
+        let State { calendars, marks, found, .. } = &mut *self.state;
+        let mut joined = None;
+        for ((calendar, dates), found) in set.calendars.iter().zip(calendars).zip(found) {
+            // Every line's date is looked for: where the one before stood decides which stamp of a line counts.
+            let repeats = calendar.repeat(dates, now, text);
+            found.repeats = repeats.is_some();
+            let stamp = repeats.or_else(|| {
+                found.date = calendar.find(dates, now, text);
+                found.date.as_ref().map(|date| date.stamp)
+            });
+            if let Some(stamp) = stamp.filter(|_| stamp != joined) {
+                set.prefilter.joined(marks, text.as_bytes(), stamp);
+                joined = Some(stamp);
+            }
+        }
+    }
+
+    /// After the line `text`: knows what begins the lines that all calendars date as they do this one.
+    fn become_steady(&mut self, text: &str) {
+        let (set, now) = (self.set, self.now);
+        let State { calendars, found, steady, .. } = &mut *self.state;
+        steady.head.clear();
+        let mut most = 0;
+        for ((calendar, dates), found) in set.calendars.iter().zip(calendars).zip(found) {
+            let Some((len, dated)) = calendar.steady(dates, now, text) else { return };
+            (found.repeats, found.date) = (dated, None);
+            most = most.max(len);
+        }
+        let head = &text.as_bytes()[..most];
+        // The end of a line is cut off before it is dated.
+        if set.encoding.kept(head) == head && !head.contains(&b'\r') {
+            steady.head.extend_from_slice(head);
+        }
+    }
+
+    /// Counts the dates of the steady lines so far.
+    fn settle(&mut self) {
+        let State { calendars, found, steady, .. } = &mut *self.state;
+        let lines = std::mem::take(&mut steady.lines);
+        if lines > 0 {
+            for ((calendar, dates), found) in self.set.calendars.iter().zip(calendars).zip(found) {
+                if found.repeats {
+                    calendar.repeat_times(dates, self.now, lines);
+                }
+            }
+        }
+    }
+
+    /// Gives the filters of several lines that go by calendar `at` the lines before `start` that they have not seen: as many
+    /// as they keep.
+    fn catch_up(&mut self, at: usize, start: usize) {
+        let (set, read, block) = (self.set, self.read[at], self.block);
+        self.read[at] = start;
+        let mut begin = start;
+        for _ in 0..set.sees_all[at] {
+            if begin <= read {
+                break;
+            }
+            begin = memchr::memrchr(b'\n', &block[read..begin - 1]).map_or(read, |end| read + end + 1);
+        }
+        while begin < start {
+            let end = memchr::memchr(b'\n', &block[begin..start]).map_or(start, |len| begin + len);
+            let text = set.encoding.text(&block[begin..end]);
+            let text = text.trim_end_matches(['\r', '\n']);
+            let (calendar, dates) = (&set.calendars[at], &mut self.state.calendars[at]);
+            let date = self.state.found[at].repeats.then(|| calendar.repeated(dates, text)).flatten();
+            let (line, _) = calendar.dated(dates, self.now, text, date, Pace::Recorded, &mut Cut::default());
+            for filter in &set.of_calendar[at] {
+                set.filters[*filter].pass(&mut self.state.memories[*filter], &line);
+            }
+            begin = end + 1;
         }
     }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use self::ident::IdentCache;
 use self::lane::Lane;
-pub(super) use self::sieve::Sieve;
+pub use self::sieve::{Asked, Sieve};
 use super::Filter;
 use super::frame::{self, FrameKind};
 use super::literal::{ByteSet, Literal, Traits};
@@ -102,8 +102,9 @@ impl Prefilter {
     /// line, for tests that compare.
     pub fn new(filters: &[Arc<Filter>], on: bool) -> (Sieve, Prefilter) {
         let mut entries = Vec::new();
-        let mut required = Vec::new();
+        let mut asked = Vec::new();
         for (filter_index, filter) in filters.iter().enumerate() {
+            let mut asks = Asked { lines: sieve::names(filter).into_iter().collect(), patterns: Vec::new() };
             for (number, pattern) in filter.patterns.iter().enumerate() {
                 if pattern.kind == Kind::Ignore {
                     break;
@@ -117,10 +118,11 @@ impl Prefilter {
                     prefixes: prefixes.clone(),
                     literals: sets.first().map_or(Vec::new(), |set| set.literals.clone()),
                 });
-                required.push((filter_index, &sets[..]));
+                asks.patterns.push(sets.iter().map(|set| set.literals.clone()).collect());
             }
+            asked.push(asks);
         }
-        let sieve = Sieve::new(filters, &required, on);
+        let sieve = Sieve::new(&asked, on);
         assert!(entries.len() < usize::from(u16::MAX), "a log has fewer than 65,535 patterns");
         let with = |kind: FrameKind| -> Vec<u16> {
             let fits = |(_, filter): &(usize, &Arc<Filter>)| filter.frames.contains(&kind);

@@ -149,6 +149,20 @@ impl Calendar {
         state.places.repeat(text, now, Some(same)).map(|found| found.stamp)
     }
 
+    /// How many bytes at the begin of `text`, the line that was dated last, decide about its date: to each line that begins
+    /// with them, [`Calendar::repeat`] gives the same place, or has none as `text` has none; which of the two is the second
+    /// part. `None`: that is not so, or the date does not begin the line.
+    pub fn steady(&self, state: &CalendarState, now: Timestamp, text: &str) -> Option<(usize, bool)> {
+        let (len, found) = state.places.decided(text)?;
+        let noted = |found: &DateMatch| state.noted == Some((found.same, now)) && found.stamp.0 == 0;
+        found.is_none_or(noted).then_some((len, found.is_some()))
+    }
+
+    /// [`Calendar::repeat`] of `times` lines that are [`Calendar::steady`].
+    pub fn repeat_times(&self, state: &mut CalendarState, now: Timestamp, times: u64) {
+        state.places.repeat_times(now, times);
+    }
+
     /// The date that [`Calendar::repeat`] found in `text`.
     pub fn repeated(&self, state: &CalendarState, text: &str) -> Option<DateMatch> {
         state.places.repeated(text)

@@ -1,12 +1,12 @@
 //! What must stand in a line for a regex to match it, so that most lines need not be searched.
 //!
 //! A linear regex says it by itself. One that looks around or refers back is first widened to a plain one that matches
-//! at least the same: assertions fall away, a reference may be anything. What every match of the wider regex holds,
+//! at least the same: assertions but `^` fall away, a reference may be anything. What every match of the wider regex holds,
 //! every match of the narrower one does.
 
-use fancy_regex::Expr;
+use fancy_regex::{Assertion, Expr};
 use regex_syntax::hir::literal::Extractor;
-use regex_syntax::hir::{Dot, Hir, HirKind, Repetition};
+use regex_syntax::hir::{Dot, Hir, HirKind, Look, Repetition};
 
 use super::pattern::{Engine, Pattern};
 use super::program::Required;
@@ -108,10 +108,11 @@ fn anything() -> Hir {
     Hir::repetition(Repetition { min: 0, max: None, greedy: true, sub })
 }
 
-/// `None`: a part that cannot be read.
-fn widened(expr: &Expr) -> Option<Hir> {
+/// A plain regex that matches at least what `expr` does. `None`: a part that cannot be read.
+pub(super) fn widened(expr: &Expr) -> Option<Hir> {
     let all = |parts: &[Expr]| parts.iter().map(widened).collect::<Option<Vec<Hir>>>();
     Some(match expr {
+        Expr::Assertion(Assertion::StartText) => Hir::look(Look::Start),
         Expr::Empty | Expr::Assertion(_) | Expr::LookAround(..) => Hir::empty(),
         Expr::Any { .. } => Hir::dot(Dot::AnyChar),
         Expr::Literal { val, casei: false } => Hir::literal(val.as_bytes()),

@@ -10,14 +10,13 @@
 //! looked at whatever the literal was, and the search goes on behind it, so that no literal hides another one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use aho_corasick::packed;
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
 use super::Filter;
 use crate::filter::frame::{FrameKind, IdentGlob};
-use crate::filter::literal::{Literal, LiteralSet};
+use crate::filter::literal::Literal;
 
 /// So little text is read line by line: a log that is followed comes in such blocks. Bytes.
 const BLOCK_BYTES_MIN: usize = 32 << 10;
@@ -27,8 +26,8 @@ const SAMPLE_BYTES: usize = 32 << 10;
 const LITERAL_BYTES_MIN: usize = 4;
 /// The packed searcher takes no more.
 const LITERALS_MAX: usize = 64;
-/// How long a text is that literals share. Bytes.
-const SHARED_BYTES: usize = 6;
+/// How long a text is that literals share: longer ones are tried first. Bytes.
+const SHARED_BYTES: [usize; 3] = [6, 5, LITERAL_BYTES_MIN];
 /// It is learned anew where more than one line in so many was looked at in vain.
 const VAIN_LINES: u64 = 16;
 
@@ -54,18 +53,27 @@ struct Choices {
 type Set = Vec<usize>;
 
 /// What a filter's lines hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Needs {
-    /// Parts of the program names that it reads; empty: it reads others too.
-    names: Set,
+    /// Sets of which each has a literal in every line that the filter matches.
+    lines: Vec<Set>,
     /// By pattern: sets of which each has a literal in every match; those with the least choice first.
     patterns: Vec<Vec<Set>>,
 }
 
+/// The literals that a filter asks for.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// Sets of which each has a literal in every line that the filter matches.
+    pub lines: Vec<Vec<Literal>>,
+    /// By pattern: sets of which each has a literal in every match.
+    pub patterns: Vec<Vec<Vec<Literal>>>,
+}
+
 impl Sieve {
-    /// `required`: for each pattern its filter and its sets of required literals. `on`: false has every line looked at.
-    pub fn new(filters: &[Arc<Filter>], required: &[(usize, &[LiteralSet])], on: bool) -> Sieve {
-        let choices = if on { Choices::new(filters, required) } else { None };
+    /// For the filters that ask so. `on`: false has every line looked at.
+    pub fn new(filters: &[Asked], on: bool) -> Sieve {
+        let choices = if on { Choices::new(filters) } else { None };
         Sieve { choices, searcher: None, wait: 0, waited: 0 }
     }
 
@@ -97,24 +105,20 @@ impl Sieve {
 
 impl Choices {
     /// `None`: some pattern may match a line that holds nothing known.
-    fn new(filters: &[Arc<Filter>], required: &[(usize, &[LiteralSet])]) -> Option<Choices> {
+    fn new(filters: &[Asked]) -> Option<Choices> {
         let mut choices = Choices { literals: Vec::new(), filters: Vec::new() };
         let mut known = HashMap::new();
-        for (at, filter) in filters.iter().enumerate() {
-            let mut needs = Needs::default();
-            if let Some(names) = names(filter) {
-                needs.names = choices.set(names, &mut known);
+        for asked in filters {
+            let mut sets = |sets: &[Vec<Literal>]| -> Vec<Set> {
+                sets.iter().filter_map(|set| exact(set)).map(|set| choices.set(set, &mut known)).collect()
+            };
+            let lines = sets(&asked.lines);
+            let mut patterns: Vec<Vec<Set>> = asked.patterns.iter().map(|own| sets(own)).collect();
+            if lines.is_empty() && patterns.iter().any(Vec::is_empty) {
+                return None;
             }
-            for (_, sets) in required.iter().filter(|(of, _)| *of == at) {
-                let sets = sets.iter().filter_map(|set| exact(&set.literals));
-                let sets: Vec<Set> = sets.map(|set| choices.set(set, &mut known)).collect();
-                if sets.is_empty() && needs.names.is_empty() {
-                    return None;
-                }
-                needs.patterns.push(sets);
-            }
-            needs.patterns.sort_by_key(Vec::len);
-            choices.filters.push(needs);
+            patterns.sort_by_key(Vec::len);
+            choices.filters.push(Needs { lines, patterns });
         }
         Some(choices)
     }
@@ -148,10 +152,9 @@ impl Choices {
                 sum += cost(set, &with);
                 set.iter().for_each(|at| with[*at] = true);
             }
-            if needs.names.is_empty() || sum <= cost(&needs.names, &chosen) {
-                chosen = with;
-            } else {
-                needs.names.iter().for_each(|at| chosen[*at] = true);
+            match needs.lines.iter().min_by_key(|set| cost(set, &chosen)) {
+                Some(set) if cost(set, &chosen) < sum => set.iter().for_each(|at| chosen[*at] = true),
+                _ => chosen = with,
             }
         }
         let chosen: Vec<&[u8]> =
@@ -200,11 +203,18 @@ fn without_implied(literals: Vec<&[u8]>) -> Vec<&[u8]> {
 /// Until there are few enough, literals that have a text in common are searched for by that, where it is not common
 /// in `sample`.
 fn share<'l>(mut literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
-    if literals.len() <= LITERALS_MAX {
-        return literals;
+    for bytes in SHARED_BYTES {
+        if literals.len() > LITERALS_MAX {
+            literals = share_of(bytes, literals, sample);
+        }
     }
+    literals
+}
+
+/// The same by texts of so many bytes, as far as there are such.
+fn share_of<'l>(bytes: usize, mut literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
     let mut holders: HashMap<&[u8], usize> = HashMap::new();
-    for window in literals.iter().flat_map(|literal| literal.windows(SHARED_BYTES)) {
+    for window in literals.iter().flat_map(|literal| literal.windows(bytes)) {
         *holders.entry(window).or_default() += 1;
     }
     let mut shared: Vec<(usize, u32, &[u8])> = holders
@@ -257,17 +267,17 @@ fn in_buckets<'l>(sorted: &[&'l [u8]]) -> Vec<&'l [u8]> {
 
 /// Parts of the names of the programs that `filter` reads, of which one is in each of its lines; `None`: there may be
 /// lines without.
-fn names(filter: &Filter) -> Option<Vec<Vec<u8>>> {
+pub(super) fn names(filter: &Filter) -> Option<Vec<Literal>> {
     if filter.frames != [FrameKind::Syslog] || filter.ident.is_empty() {
         return None;
     }
     let part = |glob: &IdentGlob| {
         // A name may be cut at its first `/`.
         let kept = glob.as_str().split('/').next().unwrap_or_default();
-        kept.split('*').max_by_key(|part| part.len()).map(|part| part.as_bytes().to_vec())
+        let longest = kept.split('*').max_by_key(|part| part.len())?;
+        Some(Literal { bytes: longest.as_bytes().to_vec(), folded: false })
     };
-    let parts: Option<Vec<Vec<u8>>> = filter.ident.iter().map(part).collect();
-    parts.filter(|parts| parts.iter().all(|part| part.len() >= LITERAL_BYTES_MIN))
+    filter.ident.iter().map(part).collect()
 }
 
 /// The literals of a set as a search that knows no case needs them; `None`: the set is of no use.
@@ -328,11 +338,28 @@ impl<'b> Lines<'_, 'b> {
             self.at = hit;
             return None;
         }
+        Some(self.take(hit))
+    }
+
+    /// The next line, whatever it holds.
+    pub fn next_of_all(&mut self) -> Option<(usize, &'b [u8])> {
+        (self.at < self.block.len()).then(|| self.take(self.at))
+    }
+
+    /// The line at `self.at`, in which `hit` is.
+    #[inline]
+    fn take(&mut self, hit: usize) -> (usize, &'b [u8]) {
+        let block = self.block;
         let end = memchr(b'\n', &block[hit..]).map_or(block.len(), |len| hit + len);
         let line = &block[self.at..end];
         self.at = (end + 1).min(block.len());
         self.index += 1;
-        Some((self.index - 1, line))
+        (self.index - 1, line)
+    }
+
+    /// Where in the block the next line begins that is looked for. Bytes.
+    pub fn at(&self) -> usize {
+        self.at
     }
 
     /// How many lines the block has, once there is no next one.
@@ -343,6 +370,8 @@ impl<'b> Lines<'_, 'b> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;

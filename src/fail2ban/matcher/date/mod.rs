@@ -123,7 +123,16 @@ pub struct DateState {
     /// Memos made so far.
     #[serde(skip)]
     memos: u64,
+    /// No template finds anything in a line that begins so.
+    #[serde(skip)]
+    dateless: Option<Vec<u8>>,
+    /// The begin of the last line without a date.
+    #[serde(skip)]
+    without: Vec<u8>,
 }
+
+/// Lines without a date that begin with so much of the same are taken to go on so. Bytes.
+const ALIKE_BYTES: usize = 8;
 
 /// What the template that found the last date says of any line that begins with `head`: lines of one second mostly differ
 /// only after what decides about the date.
@@ -236,6 +245,8 @@ impl DateState {
             first_unused: 0,
             memo: None,
             memos: 0,
+            dateless: None,
+            without: Vec::new(),
         }
     }
 
@@ -257,9 +268,44 @@ impl DateState {
         if let Some(found) = self.repeat(line, now, None) {
             return Some(found.again_in(line));
         }
-        let mut found = self.find_afresh(dates, line, now)?;
-        self.memorize(dates, line, &mut found);
-        Some(found)
+        if self.dateless.as_ref().is_some_and(|head| line.as_bytes().starts_with(head)) {
+            return None;
+        }
+        match self.find_afresh(dates, line, now) {
+            Some(mut found) => {
+                self.memorize(dates, line, &mut found);
+                Some(found)
+            }
+            None => {
+                self.note_dateless(dates, line);
+                None
+            }
+        }
+    }
+
+    /// Notes how `line` begins, in which no template found anything, once there was another such line that begins alike.
+    fn note_dateless(&mut self, dates: &Dates, line: &str) {
+        let begin = &line.as_bytes()[..line.len().min(ALIKE_BYTES)];
+        if self.without == begin {
+            let mut reach = dates.templates.iter().map(|template| template.rules_out(line));
+            self.dateless = reach
+                .try_fold(0, |most, reach| Some(reach?.max(most)))
+                .map(|reach| line.as_bytes()[..reach].to_vec());
+        }
+        self.without.clear();
+        self.without.extend_from_slice(begin);
+    }
+
+    /// How many bytes at the begin of `line`, the last one that was searched, decide about its date: each line that begins
+    /// with them has the same, or none as `line` has none. `None`: not known.
+    pub fn decided(&self, line: &str) -> Option<(usize, Option<&DateMatch>)> {
+        let begins = |head: &Vec<u8>| line.as_bytes().starts_with(head).then_some(head.len());
+        if let Some(memo) = &self.memo
+            && let Some(len) = begins(&memo.head)
+        {
+            return Some((len, Some(&memo.found)));
+        }
+        Some((self.dateless.as_ref().and_then(begins)?, None))
     }
 
     /// The date of a line that begins as the one before did, so that it need not be searched. `same`: only this one.
@@ -268,13 +314,23 @@ impl DateState {
         if same.is_some_and(|same| same != memo.found.same) || !line.as_bytes().starts_with(&memo.head) {
             return None;
         }
-        // What the long way would do: the last template is tried first, is bound to the line's begin and so wins, and finds
-        // what it found before. All else that is remembered of it is the same already.
-        let entry = &mut self.entries[memo.index];
-        entry.matches += 1;
-        entry.hits += 1;
-        entry.last_used = now;
+        Self::hit(&mut self.entries[memo.index], now, 1);
         Some(&memo.found)
+    }
+
+    /// [`DateState::repeat`] of `times` lines.
+    pub fn repeat_times(&mut self, now: Timestamp, times: u64) {
+        if let Some(memo) = &self.memo {
+            Self::hit(&mut self.entries[memo.index], now, times);
+        }
+    }
+
+    /// What the long way would do: the last template is tried first, is bound to the line's begin and so wins, and finds
+    /// what it found before. All else that is remembered of it is the same already.
+    fn hit(entry: &mut Entry, now: Timestamp, times: u64) {
+        entry.matches += times;
+        entry.hits += times;
+        entry.last_used = now;
     }
 
     /// What [`DateState::repeat`] said of the last line, as of `line`.

@@ -2,6 +2,9 @@
 
 use std::sync::{LazyLock, OnceLock};
 
+use regex_syntax::hir::Look;
+
+use super::super::literal;
 use super::super::pattern::{Engine, PatternError, Spans};
 use super::super::python::{self, Lines, Target};
 use super::outline::Outline;
@@ -62,6 +65,8 @@ pub struct Template {
     compiled: OnceLock<Compiled>,
     outline: OnceLock<Outline>,
     reach: OnceLock<Option<Reach>>,
+    /// Of a regex that looks around or refers back, the reach of a wider one.
+    wider: OnceLock<Option<Reach>>,
 }
 
 #[derive(Debug)]
@@ -220,6 +225,22 @@ impl Template {
         reach.as_ref()?.examined(line.as_bytes())
     }
 
+    /// How many bytes of `line`, in which this finds nothing, are enough to find nothing. `None`: not known.
+    pub fn rules_out(&self, line: &str) -> Option<usize> {
+        match self.target {
+            // Another one is not always searched for from the line's begin to its end.
+            _ if !self.anchored => None,
+            Target::Linear => self.reach(line),
+            Target::Backtracking => {
+                let wider = self.wider.get_or_init(|| {
+                    let hir = literal::widened(&fancy_regex::Expr::parse_tree(&self.text).ok()?.expr)?;
+                    hir.properties().look_set_prefix().contains(Look::Start).then(|| Reach::of(&hir))?
+                });
+                wider.as_ref()?.examined_in_vain(line.as_bytes())
+            }
+        }
+    }
+
     /// Adds bounds and the group that is cut out, as fail2ban does: unless the pattern brings its own.
     fn build(
         name: &str,
@@ -281,6 +302,7 @@ impl Template {
             compiled: OnceLock::new(),
             outline: OnceLock::new(),
             reach: OnceLock::new(),
+            wider: OnceLock::new(),
         })
     }
 
