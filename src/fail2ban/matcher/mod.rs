@@ -14,6 +14,7 @@
 
 mod calendar;
 pub mod date;
+mod linear;
 mod literal;
 mod narrow;
 mod pattern;

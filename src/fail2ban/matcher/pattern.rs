@@ -5,14 +5,13 @@ use std::sync::OnceLock;
 use regex_automata::util::primitives::NonMaxUsize;
 use serde::{Deserialize, Serialize};
 
+use super::linear::{Linear, REGEX_BYTES_MAX};
 use super::python::{self, Lines, SyntaxError, Target};
 use super::{narrow, tags};
 use crate::filter::program::{self, Program, ProgramCache};
 
 /// Steps a backtracking search may take before it is given up. About 50 ms.
 pub const BACKTRACK_STEPS_MAX: usize = 1_000_000;
-/// Memory one compiled regex may take. Bytes.
-const REGEX_BYTES_MAX: usize = 64 << 20;
 
 /// Why a regex cannot run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -122,9 +121,9 @@ pub struct Found {
     pub skipped: Vec<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) enum Engine {
-    Linear(regex::Regex),
+    Linear(Linear),
     Backtracking(Box<fancy_regex::Regex>),
 }
 
@@ -300,8 +299,8 @@ fn compile(text: &str, lines: Lines) -> Result<(Engine, Vec<&'static str>), Patt
 
 impl Engine {
     pub(super) fn linear(text: &str) -> Result<Engine, PatternError> {
-        let built = regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build();
-        built.map(Engine::Linear).map_err(|error| PatternError::Compile(error.to_string()))
+        let made = Linear::new(text).map(Engine::Linear);
+        made.map_err(|error| PatternError::Compile(error.to_string()))
     }
 
     pub(super) fn backtracking(text: &str) -> Result<Engine, PatternError> {
@@ -317,7 +316,7 @@ impl Engine {
     pub(super) fn names(&self) -> Vec<(String, usize)> {
         let number = |(number, name): (usize, Option<&str>)| Some((name?.to_owned(), number));
         match self {
-            Engine::Linear(regex) => regex.capture_names().enumerate().filter_map(number).collect(),
+            Engine::Linear(linear) => linear.names(),
             Engine::Backtracking(regex) => regex.capture_names().enumerate().filter_map(number).collect(),
         }
     }
@@ -326,8 +325,8 @@ impl Engine {
     pub(super) fn spans(&self, text: &str, start: usize) -> Result<Option<Spans>, Overrun> {
         let span = |start: usize, end: usize| (start, end);
         match self {
-            Engine::Linear(regex) => {
-                let found = regex.captures_at(text, start);
+            Engine::Linear(linear) => {
+                let found = linear.regex().ok_or(Overrun)?.captures_at(text, start);
                 Ok(found.map(|found| {
                     found.iter().map(|group| group.map(|group| span(group.start(), group.end()))).collect()
                 }))

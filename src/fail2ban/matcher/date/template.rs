@@ -311,7 +311,9 @@ impl Template {
         let within = (start, end);
         let engine = &self.compiled().engine;
         // Most templates do not fit: that takes no memory.
-        if matches!(engine, Engine::Linear(regex) if !regex.is_match_at(&line[..end], start)) {
+        if let Engine::Linear(linear) = engine
+            && linear.regex().is_some_and(|regex| !regex.is_match_at(&line[..end], start))
+        {
             return None;
         }
         let spans = engine.spans(&line[..end], start).ok().flatten()?;
@@ -329,11 +331,11 @@ impl Template {
     /// As [`Template::find`], but the groups are left for [`Template::moment`] to look up: most lines are only dated
     /// and never asked. `None`: this template or line needs the groups to say what the stamp is.
     pub fn find_bounds(&self, line: &str, start: usize, end: usize) -> Option<Option<DateMatch>> {
-        let Engine::Linear(regex) = &self.compiled().engine else { return None };
+        let Engine::Linear(linear) = &self.compiled().engine else { return None };
         if !self.whole || matches!(self.reading, Reading::Epoch { .. }) {
             return None;
         }
-        let Some(found) = regex.find_at(&line[..end], start) else { return Some(None) };
+        let Some(found) = linear.regex()?.find_at(&line[..end], start) else { return Some(None) };
         let stamp = (found.start(), found.end());
         let word = |c: char| c == '_' || c.is_alphanumeric();
         if self.may_skip && !line[stamp.0..].starts_with(word) {
