@@ -18,20 +18,29 @@ const STATE_BYTES: usize = 64;
 #[derive(Debug)]
 pub struct Linear {
     text: String,
+    /// Named groups and their numbers, in order.
+    names: Vec<(String, usize)>,
     /// `None`: it is too large after all.
     made: OnceLock<Option<regex::Regex>>,
 }
 
 impl Linear {
+    /// Also its tree, which takes too much memory to be kept.
+    ///
     /// # Errors
     /// The text is no regex, or too large a one.
-    pub fn new(text: &str) -> Result<Linear, regex::Error> {
-        let small = parse(text, false).is_some_and(|hir| states(&hir) <= REGEX_BYTES_MAX / STATE_BYTES);
+    pub fn new(text: &str) -> Result<(Linear, Hir), regex::Error> {
         let made = OnceLock::new();
-        if !small {
+        let tree = parse(text, false);
+        if tree.as_ref().is_none_or(|tree| states(tree) > REGEX_BYTES_MAX / STATE_BYTES) {
             let _ = made.set(Some(compile(text)?));
         }
-        Ok(Linear { text: text.to_owned(), made })
+        let tree = tree.ok_or_else(|| regex::Error::Syntax("the regex has no tree".to_owned()))?;
+        let mut names = Vec::new();
+        note_names(&tree, &mut names);
+        names.sort_by_key(|(_, number)| *number);
+        names.dedup();
+        Ok((Linear { text: text.to_owned(), names, made }, tree))
     }
 
     pub fn as_str(&self) -> &str {
@@ -43,14 +52,8 @@ impl Linear {
     }
 
     /// Named groups and their numbers, in order.
-    pub fn names(&self) -> Vec<(String, usize)> {
-        let mut names = Vec::new();
-        if let Some(hir) = parse(&self.text, false) {
-            note_names(&hir, &mut names);
-        }
-        names.sort_by_key(|(_, number)| *number);
-        names.dedup();
-        names
+    pub fn names(&self) -> &[(String, usize)] {
+        &self.names
     }
 }
 
@@ -100,7 +103,7 @@ mod tests {
 
     #[test]
     fn only_what_may_be_too_large_is_compiled_at_once() {
-        let made = |text: &str| Linear::new(text).map(|linear| linear.made.get().is_some());
+        let made = |text: &str| Linear::new(text).map(|(linear, _)| linear.made.get().is_some());
         assert_eq!(made(r"^(?P<a>\w+)[^\s]{0,20} from \S+$").ok(), Some(false));
         assert_eq!(
             made(r"^\w{40}\w{40}$").ok(),
@@ -113,7 +116,7 @@ mod tests {
     #[test]
     fn names_are_as_in_the_compiled_regex() {
         for text in [r"(a)(?P<b>c(?P<d>e))|(?P<f>g)?", r"(?:(?P<x>a)|b){3}(?P<y>z)", "^a$"] {
-            let linear = Linear::new(text).expect("compiles");
+            let (linear, _) = Linear::new(text).expect("compiles");
             let regex = linear.regex().expect("is small");
             let numbered = regex.capture_names().enumerate();
             let names: Vec<(String, usize)> =

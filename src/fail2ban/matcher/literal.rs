@@ -8,7 +8,6 @@ use fancy_regex::{Assertion, Expr};
 use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Dot, Hir, HirKind, Look, Repetition};
 
-use super::pattern::{Engine, Pattern};
 use super::program::Required;
 use crate::filter::literal::{self, Literal};
 
@@ -21,15 +20,16 @@ const TEXT_BYTES_MAX: usize = 24;
 /// Sets asked of one regex.
 pub const SETS_MAX: usize = 2;
 
-/// What stands in every line that `pattern` matches: of each set, one text. The most telling set first.
-pub fn required(pattern: &Pattern) -> Required {
-    let hir = match pattern.engine() {
-        Engine::Linear(regex) => parse(regex.as_str(), false),
-        Engine::Backtracking(regex) => {
-            Expr::parse_tree(regex.as_str()).ok().and_then(|tree| widened(&tree.expr))
-        }
-    };
-    hir.map_or(Vec::new(), |hir| sets(&hir))
+/// What stands in every line that the linear regex with this tree matches: of each set, one text. The most telling set
+/// first.
+pub fn of_linear(tree: &Hir) -> Required {
+    sets(tree)
+}
+
+/// The same of a regex in the backtracking engine's syntax.
+pub fn of_backtracking(regex: &str) -> Required {
+    let tree = Expr::parse_tree(regex).ok().and_then(|tree| widened(&tree.expr));
+    tree.map_or(Vec::new(), |tree| sets(&tree))
 }
 
 /// A match of parts in a row holds a match of each part, and of the rest from each part on.
@@ -139,12 +139,13 @@ pub(super) fn widened(expr: &Expr) -> Option<Hir> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fail2ban::matcher::pattern::Pattern;
     use crate::fail2ban::matcher::python::Lines;
 
     fn texts(pattern: &str) -> Vec<Vec<String>> {
         let (pattern, _) = Pattern::new(pattern, Lines::One, true).expect("compiles");
         let text = |literal: Literal| String::from_utf8(literal.bytes).expect("text");
-        required(&pattern).into_iter().map(|set| set.into_iter().map(text).collect()).collect()
+        pattern.required().iter().map(|set| set.iter().cloned().map(text).collect()).collect()
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use std::sync::OnceLock;
 
 use regex_automata::util::primitives::NonMaxUsize;
+use regex_syntax::hir::Hir;
 use serde::{Deserialize, Serialize};
 
 use super::linear::{Linear, REGEX_BYTES_MAX};
+use super::program::Required;
 use super::python::{self, Lines, SyntaxError, Target};
-use super::{narrow, tags};
+use super::{literal, narrow, tags};
 use crate::filter::program::{self, Program, ProgramCache};
 
 /// Steps a backtracking search may take before it is given up. About 50 ms.
@@ -140,6 +142,7 @@ pub struct Pattern {
     engine: Engine,
     /// Finds in ASCII what `engine` does; made when a line first needs it.
     program: OnceLock<Option<Program>>,
+    required: Required,
     /// Named groups and their numbers.
     names: Vec<(String, usize)>,
     /// `<F-ALT_NAME>`: the group, and the one it fills when that is empty.
@@ -158,7 +161,7 @@ impl Pattern {
             return Err(PatternError::Empty);
         }
         let text = localize_flags(&text);
-        let (engine, notes) = compile(&text, lines)?;
+        let (engine, required, notes) = compile(&text, lines)?;
         let names = engine.names();
         let (mut alternatives, mut tuples) = (Vec::new(), Vec::new());
         for (name, _) in &names {
@@ -178,16 +181,16 @@ impl Pattern {
         if lines != Lines::One {
             let _ = program.set(None);
         }
-        Ok((Pattern { engine, program, names, alternatives, tuples }, notes))
+        Ok((Pattern { engine, program, required, names, alternatives, tuples }, notes))
     }
 
     pub fn has_group(&self, name: &str) -> bool {
         self.names.iter().any(|(n, _)| n == name)
     }
 
-    /// The engine, for a look at what it was compiled from.
-    pub(super) fn engine(&self) -> &Engine {
-        &self.engine
+    /// What must stand in a line that it matches.
+    pub fn required(&self) -> &Required {
+        &self.required
     }
 
     /// Whether it runs in time linear in the line.
@@ -213,6 +216,11 @@ impl Pattern {
         }
         let spans = self.engine.spans(text, 0)?;
         Ok(spans.map(|spans| self.found(text, |group| spans[group])))
+    }
+
+    #[cfg(test)]
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     fn program(&self) -> Option<&Program> {
@@ -286,21 +294,29 @@ fn localize_flags(text: &str) -> String {
     out
 }
 
-fn compile(text: &str, lines: Lines) -> Result<(Engine, Vec<&'static str>), PatternError> {
+fn compile(text: &str, lines: Lines) -> Result<(Engine, Required, Vec<&'static str>), PatternError> {
     let multi = if lines == Lines::Each { "(?m)" } else { "" };
     match python::translate(text, lines, Target::Linear) {
-        Ok(read) => return Ok((Engine::linear(&format!("{multi}{}", read.text))?, read.notes)),
+        Ok(read) => {
+            let (engine, tree) = Engine::with_tree(&format!("{multi}{}", read.text))?;
+            return Ok((engine, literal::of_linear(&tree), read.notes));
+        }
         Err(SyntaxError::NeedsBacktracking) => {}
         Err(error) => return Err(PatternError::Syntax(error)),
     }
     let read = python::translate(text, lines, Target::Backtracking).map_err(PatternError::Syntax)?;
-    Ok((Engine::backtracking(&format!("{multi}{}", read.text))?, read.notes))
+    let text = format!("{multi}{}", read.text);
+    Ok((Engine::backtracking(&text)?, literal::of_backtracking(&text), read.notes))
 }
 
 impl Engine {
     pub(super) fn linear(text: &str) -> Result<Engine, PatternError> {
-        let made = Linear::new(text).map(Engine::Linear);
-        made.map_err(|error| PatternError::Compile(error.to_string()))
+        Engine::with_tree(text).map(|(engine, _)| engine)
+    }
+
+    fn with_tree(text: &str) -> Result<(Engine, Hir), PatternError> {
+        let made = Linear::new(text).map_err(|error| PatternError::Compile(error.to_string()))?;
+        Ok((Engine::Linear(made.0), made.1))
     }
 
     pub(super) fn backtracking(text: &str) -> Result<Engine, PatternError> {
@@ -316,7 +332,7 @@ impl Engine {
     pub(super) fn names(&self) -> Vec<(String, usize)> {
         let number = |(number, name): (usize, Option<&str>)| Some((name?.to_owned(), number));
         match self {
-            Engine::Linear(linear) => linear.names(),
+            Engine::Linear(linear) => linear.names().to_vec(),
             Engine::Backtracking(regex) => regex.capture_names().enumerate().filter_map(number).collect(),
         }
     }

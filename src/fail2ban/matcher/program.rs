@@ -7,7 +7,6 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
-use super::literal;
 use super::pattern::{Found, Groups, Overrun, Pattern, PatternError, Scratch, Value};
 use super::python::Lines;
 use super::session::{Failure, Sessions};
@@ -189,7 +188,7 @@ impl Program {
 
     /// What must stand in a line for `prefregex`, and for each failregex, to match it.
     pub fn required(&self) -> (Required, Vec<Required>) {
-        let of = |pattern: &Pattern| literal::required(pattern);
+        let of = |pattern: &Pattern| pattern.required().clone();
         (self.prefregex.as_ref().map_or(Vec::new(), of), self.failregex.iter().map(of).collect())
     }
 

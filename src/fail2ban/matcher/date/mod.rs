@@ -10,6 +10,8 @@ mod strptime;
 mod template;
 mod zones;
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
@@ -95,6 +97,12 @@ impl Entry {
 
     /// The same where the place is known from the line before: without the groups, if that will do.
     fn find_again(&mut self, dates: &Dates, line: &str, start: usize, end: usize) -> Option<DateMatch> {
+        if (start, end) == (0, line.len())
+            && let Some((found, _)) = self.template(dates).known(line)
+        {
+            self.matches += 1;
+            return Some(found.of_template(self.template));
+        }
         match self.template(dates).find_bounds(line, start, end) {
             Some(found) => {
                 self.matches += u64::from(found.is_some());
@@ -108,8 +116,11 @@ impl Entry {
 /// The templates of one `datepattern`, compiled.
 #[derive(Debug)]
 pub struct Dates {
-    templates: Vec<Template>,
+    templates: Vec<Arc<Template>>,
 }
+
+/// Templates in use, by pattern, decade and weight: most patterns bring the usual ones, which take long to read.
+static TEMPLATES: Mutex<Vec<Weak<Template>>> = Mutex::new(Vec::new());
 
 /// Where one log's dates were found so far.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -193,16 +204,23 @@ impl Dates {
                 }
                 // fail2ban adds nothing here: alone it means the defaults, beside others nothing.
                 "{DEFAULT}" => {}
-                "{NONE}" => dates.add(Template::new("{UNB}^", decade_max)?),
+                "{NONE}" => dates.add(shared("{UNB}^", decade_max, 1.0)?),
                 key if key.contains("{DATE}") => {
                     for (number, default) in DEFAULTS.into_iter().enumerate() {
                         let pattern = replace_date(pattern, &template::unbound(default));
-                        let template = Template::new(&pattern, decade_max)?;
+                        let template = shared(&pattern, decade_max, 1.0)?;
                         // What stands around the date is the same in all.
-                        dates.add(if number == 0 { template.checked()? } else { template });
+                        if number == 0 {
+                            template.check()?;
+                        }
+                        dates.add(template);
                     }
                 }
-                _ => dates.add(Template::new(pattern, decade_max)?.checked()?),
+                _ => {
+                    let template = shared(pattern, decade_max, 1.0)?;
+                    template.check()?;
+                    dates.add(template);
+                }
             }
         }
         if dates.templates.is_empty() {
@@ -213,7 +231,7 @@ impl Dates {
         Ok(dates)
     }
 
-    fn add(&mut self, template: Template) {
+    fn add(&mut self, template: Arc<Template>) {
         if !self.templates.iter().any(|known| known.name == template.name) {
             self.templates.push(template);
         }
@@ -346,11 +364,19 @@ impl DateState {
         if found.template != self.entries[index].template || !template.anchored {
             return;
         }
-        let Some(reach) = template.reach(line) else { return };
-        let next = char_at(line, found.end).map_or(0, char::len_utf8);
+        let len = match template.known(line) {
+            Some((_, len)) => len,
+            None => {
+                let Some(reach) = template.reach(line) else { return };
+                let next = char_at(line, found.end).map_or(0, char::len_utf8);
+                let len = reach.max(found.end + next);
+                template.note(&line.as_bytes()[..len], found);
+                len
+            }
+        };
         self.memos += 1;
         found.same = self.memos;
-        let head = line.as_bytes()[..reach.max(found.end + next)].to_vec();
+        let head = line.as_bytes()[..len].to_vec();
         self.memo = Some(Memo { head, index, found: found.again_in(line) });
     }
 
@@ -488,19 +514,32 @@ pub fn decade_max(now: Timestamp) -> u8 {
 }
 
 /// All defaults: first those bound to the line's begin, then as they are.
-fn defaults(decade_max: u8) -> Result<Vec<Template>, DateError> {
+fn defaults(decade_max: u8) -> Result<Vec<Arc<Template>>, DateError> {
     let mut bound = Vec::new();
     let mut free = Vec::new();
     for pattern in DEFAULTS {
         if !pattern.starts_with('^') && !pattern.starts_with(LINE_BEGIN) {
-            let mut template = Template::new(&format!("{LINE_BEGIN}{pattern}"), decade_max)?;
-            template.weight = LINE_BEGIN_WEIGHT;
-            bound.push(template);
+            bound.push(shared(&format!("{LINE_BEGIN}{pattern}"), decade_max, LINE_BEGIN_WEIGHT)?);
         }
-        free.push(Template::new(pattern, decade_max)?);
+        free.push(shared(pattern, decade_max, 1.0)?);
     }
     bound.append(&mut free);
     Ok(bound)
+}
+
+/// The template of `pattern`; one that is in use is shared.
+fn shared(pattern: &str, decade_max: u8, weight: f64) -> Result<Arc<Template>, DateError> {
+    let mut known = TEMPLATES.lock().unwrap_or_else(PoisonError::into_inner);
+    known.retain(|template| template.strong_count() > 0);
+    let same = |template: &Arc<Template>| template.is_of(pattern, decade_max) && template.weight == weight;
+    if let Some(template) = known.iter().filter_map(Weak::upgrade).find(same) {
+        return Ok(template);
+    }
+    let mut template = Template::new(pattern, decade_max)?;
+    template.weight = weight;
+    let template = Arc::new(template);
+    known.push(Arc::downgrade(&template));
+    Ok(template)
 }
 
 /// `{DATE}`, in any letter case and not after a backslash, replaced.

@@ -1,6 +1,6 @@
 //! One date template: a regex that finds a stamp in a line, and how to read what it found.
 
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use regex_syntax::hir::Look;
 
@@ -48,6 +48,7 @@ enum Reading {
 pub struct Template {
     /// Tells templates apart: the pattern, with [`LINE_BEGIN`] in front if it is bound so.
     pub name: String,
+    made_of: (String, u8),
     /// How much a hit counts when templates are ordered.
     pub weight: f64,
     /// Bound to the begin of the line.
@@ -67,6 +68,8 @@ pub struct Template {
     reach: OnceLock<Option<Reach>>,
     /// Of a regex that looks around or refers back, the reach of a wider one.
     wider: OnceLock<Option<Reach>>,
+    /// What was found last, and the begin of the line that decides about it.
+    known: Mutex<Option<(Vec<u8>, DateMatch)>>,
 }
 
 #[derive(Debug)]
@@ -133,6 +136,16 @@ static UNBIND_END: LazyLock<fancy_regex::Regex> = LazyLock::new(|| helper(r"\(\?
 impl Template {
     /// Reads one line of `datepattern`, the special words included. `decade_max`: see [`strptime::directive`].
     pub fn new(pattern: &str, decade_max: u8) -> Result<Template, DateError> {
+        let read = Template::read(pattern, decade_max)?;
+        Ok(Template { made_of: (pattern.to_owned(), decade_max), ..read })
+    }
+
+    /// Whether it was made of just that.
+    pub fn is_of(&self, pattern: &str, decade_max: u8) -> bool {
+        self.made_of.0 == pattern && self.made_of.1 == decade_max
+    }
+
+    fn read(pattern: &str, decade_max: u8) -> Result<Template, DateError> {
         let key = if pattern.contains('%') { pattern.to_owned() } else { pattern.to_uppercase() };
         let bare = key.strip_prefix(LINE_BEGIN).or(key.strip_prefix('^'));
         let begin = if bare.is_some() { Begin::Line } else { Begin::Free };
@@ -179,15 +192,17 @@ impl Template {
             .map_err(|error| DateError::Pattern { pattern: pattern.to_owned(), error })
     }
 
-    /// The same, its regex compiled.
+    /// Compiles its regex.
     ///
     /// # Errors
     /// What makes the pattern no regex.
-    pub fn checked(self) -> Result<Template, DateError> {
-        let made =
-            self.compile().map_err(|error| DateError::Pattern { pattern: self.name.clone(), error })?;
-        let _ = self.compiled.set(made);
-        Ok(self)
+    pub fn check(&self) -> Result<(), DateError> {
+        if self.compiled.get().is_none() {
+            let made =
+                self.compile().map_err(|error| DateError::Pattern { pattern: self.name.clone(), error })?;
+            let _ = self.compiled.set(made);
+        }
+        Ok(())
     }
 
     fn compile(&self) -> Result<Compiled, PatternError> {
@@ -223,6 +238,20 @@ impl Template {
             (self.target == Target::Linear && self.outline().is_bound()).then(|| Reach::new(&self.text))?
         });
         reach.as_ref()?.examined(line.as_bytes())
+    }
+
+    /// What a search of the whole `line` finds, and how many of its bytes decide about that, if it is known from a line
+    /// that begins alike: the calendars of a log mostly share their templates.
+    pub fn known(&self, line: &str) -> Option<(DateMatch, usize)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (head, found) = known.as_ref()?;
+        line.as_bytes().starts_with(head).then(|| (found.again_in(line), head.len()))
+    }
+
+    /// Notes that `found` is what is found in each line that begins with `head`.
+    pub fn note(&self, head: &[u8], found: &DateMatch) {
+        let found = DateMatch { same: 0, spans: None, ..*found };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((head.to_vec(), found));
     }
 
     /// How many bytes of `line`, in which this finds nothing, are enough to find nothing. `None`: not known.
@@ -291,6 +320,7 @@ impl Template {
         let text = format!("{before}{}{after}", read.map_err(PatternError::Syntax)?.text);
         Ok(Template {
             name: name.to_owned(),
+            made_of: Default::default(),
             weight: 1.0,
             line_begin,
             anchored: line_begin || line_end,
@@ -303,6 +333,7 @@ impl Template {
             outline: OnceLock::new(),
             reach: OnceLock::new(),
             wider: OnceLock::new(),
+            known: Mutex::default(),
         })
     }
 
