@@ -49,10 +49,11 @@ fn sets(hir: &Hir) -> Required {
             sets.push((shortest, at, set));
         }
     };
-    for at in 0..parts.len() {
+    let mut rest = Hir::empty();
+    for at in (0..parts.len()).rev() {
         let mut extractor = Extractor::new();
         extractor.limit_class(4).limit_repeat(4).limit_literal_len(TEXT_BYTES_MAX).limit_total(SET_MAX);
-        let rest = Hir::concat(parts[at..].iter().map(|part| (*part).clone()).collect());
+        rest = Hir::concat(vec![parts[at].clone(), rest]);
         let begins = extractor.extract(&rest);
         if let Some(literals) = begins.literals() {
             let plain = |bytes: &[u8]| Literal { bytes: bytes.to_vec(), folded: false };

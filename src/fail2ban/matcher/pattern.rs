@@ -1,6 +1,6 @@
 //! One regex of a filter, compiled, and what its groups held.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_syntax::hir::Hir;
@@ -57,11 +57,11 @@ impl Value {
 
 /// Named groups and what they held; a group that took no part in the match is there without a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Groups(Vec<(String, Option<Value>)>);
+pub struct Groups(Vec<(Arc<str>, Option<Value>)>);
 
 impl Groups {
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.as_ref())
+        self.0.iter().find(|(n, _)| **n == *name).and_then(|(_, value)| value.as_ref())
     }
 
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -74,14 +74,14 @@ impl Groups {
     }
 
     pub fn set(&mut self, name: &str, value: Option<Value>) {
-        match self.0.iter_mut().find(|(n, _)| n == name) {
+        match self.0.iter_mut().find(|(n, _)| **n == *name) {
             Some(entry) => entry.1 = value,
-            None => self.0.push((name.to_owned(), value)),
+            None => self.0.push((name.into(), value)),
         }
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        let at = self.0.iter().position(|(n, _)| n == name)?;
+        let at = self.0.iter().position(|(n, _)| **n == *name)?;
         self.0.remove(at).1
     }
 
@@ -89,7 +89,10 @@ impl Groups {
     pub fn update(&mut self, other: &Groups, empty_too: bool) {
         for (name, value) in &other.0 {
             if empty_too || value.is_some() {
-                self.set(name, value.clone());
+                match self.0.iter_mut().find(|(n, _)| n == name) {
+                    Some(entry) => entry.1.clone_from(value),
+                    None => self.0.push((name.clone(), value.clone())),
+                }
             }
         }
     }
@@ -109,7 +112,7 @@ impl Groups {
 
     /// Groups that held something.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref()?)))
+        self.0.iter().filter_map(|(name, value)| Some((&**name, value.as_ref()?)))
     }
 }
 
@@ -132,6 +135,8 @@ pub(super) enum Engine {
 /// Memory of searches, reused.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    /// What is searched.
+    pub text: String,
     program: ProgramCache,
     slots: Vec<Option<NonMaxUsize>>,
 }
@@ -144,7 +149,7 @@ pub struct Pattern {
     program: OnceLock<Option<Program>>,
     required: Required,
     /// Named groups and their numbers.
-    names: Vec<(String, usize)>,
+    names: Vec<(Arc<str>, usize)>,
     /// `<F-ALT_NAME>`: the group, and the one it fills when that is empty.
     alternatives: Vec<(String, String)>,
     /// `<F-TUPLE_NAME>`: the group, and the one it is appended to.
@@ -181,11 +186,12 @@ impl Pattern {
         if lines != Lines::One {
             let _ = program.set(None);
         }
+        let names = names.into_iter().map(|(name, number)| (name.into(), number)).collect();
         Ok((Pattern { engine, program, required, names, alternatives, tuples }, notes))
     }
 
     pub fn has_group(&self, name: &str) -> bool {
-        self.names.iter().any(|(n, _)| n == name)
+        self.names.iter().any(|(n, _)| **n == *name)
     }
 
     /// What must stand in a line that it matches.
@@ -203,7 +209,7 @@ impl Pattern {
         if text.is_ascii()
             && let Some(program) = self.program()
         {
-            let Scratch { program: cache, slots } = scratch;
+            let Scratch { program: cache, slots, .. } = scratch;
             match program.run(cache, text.as_bytes(), slots) {
                 program::Outcome::NoMatch => return Ok(None),
                 program::Outcome::Match => {

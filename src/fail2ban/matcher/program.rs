@@ -241,18 +241,34 @@ struct Judging<'a> {
 
 impl Judging<'_> {
     fn judge(&mut self, now: Timestamp, time: Option<Timestamp>, tries: &dyn Fn(usize) -> bool) -> Outcome {
+        let mut text = std::mem::take(&mut self.scratch.text);
+        let outcome = self.judge_in(&mut text, now, time, tries);
+        self.scratch.text = text;
+        outcome
+    }
+
+    /// The same; `text`: memory for what is searched.
+    fn judge_in(
+        &mut self,
+        text: &mut String,
+        now: Timestamp,
+        time: Option<Timestamp>,
+        tries: &dyn Fn(usize) -> bool,
+    ) -> Outcome {
         let program = self.program;
-        let original = self.buffer.clone();
-        let mut text = joined(&original);
+        // Of a filter of one line nothing stays.
+        let original =
+            if program.sees_all() { self.buffer.clone() } else { std::mem::take(&mut self.buffer) };
+        join(text, original.iter().map(|line| line.rest.as_str()));
         let mut overran = false;
 
         let few = !program.ignoreregex.is_empty() && program.ignoreregex.len() + 2 < program.failregex.len();
-        if few && self.ignores(&text) {
+        if few && self.ignores(text) {
             return Outcome::Ignored;
         }
         let mut before = Groups::default();
         if let Some(pattern) = &program.prefregex {
-            match pattern.search(self.scratch, &text) {
+            match pattern.search(self.scratch, text) {
                 Ok(Some(found)) => before = found.groups,
                 Ok(None) => return Outcome::NoMatch,
                 Err(Overrun) => {
@@ -262,12 +278,14 @@ impl Judging<'_> {
             }
             let content = before.remove("content");
             if let Some(content) = content.as_ref().and_then(Value::text).filter(|text| !text.is_empty()) {
-                self.buffer = vec![Arc::new(Line::new("", "", content))];
-                text = joined(&self.buffer);
+                if program.sees_all() {
+                    self.buffer = vec![Arc::new(Line::new("", "", content))];
+                }
+                join(text, [content]);
             }
         }
         for (number, pattern) in program.failregex.iter().enumerate().filter(|(number, _)| tries(*number)) {
-            let found = match pattern.search(self.scratch, &text) {
+            let found = match pattern.search(self.scratch, text) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
                 Err(Overrun) => {
@@ -276,11 +294,15 @@ impl Judging<'_> {
                     continue;
                 }
             };
-            let found = cover(found, &text, &original);
+            let found = cover(found, text, &original);
             if !program.ignoreregex.is_empty() {
                 let ignored = match program.maxlines {
-                    1 => self.ignores(&text),
-                    _ => self.ignores(&joined(&found.lines)),
+                    1 => self.ignores(text),
+                    _ => {
+                        let mut lines = String::new();
+                        join(&mut lines, found.lines.iter().map(|line| line.rest.as_str()));
+                        self.ignores(&lines)
+                    }
                 };
                 if ignored {
                     self.buffer = found.others;
@@ -406,13 +428,12 @@ fn free_id(id: Value, raw: bool) -> FailureId {
 }
 
 /// The text that the regexes see: every line without its date, each with its newline.
-fn joined(lines: &[Arc<Line>]) -> String {
-    let mut text = String::with_capacity(lines.iter().map(|line| line.rest.len() + 1).sum());
+fn join<'l>(text: &mut String, lines: impl IntoIterator<Item = &'l str>) {
+    text.clear();
     for line in lines {
-        text.push_str(&line.rest);
+        text.push_str(line);
         text.push('\n');
     }
-    text
 }
 
 /// Which of the buffered lines a match covers, and which stay in the buffer. Lines passed over by
