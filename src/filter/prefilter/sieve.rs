@@ -9,6 +9,7 @@
 //! the beginning of a line that matches is in that line or in one before it. A line that the search stops in is
 //! looked at whatever the literal was, and the search goes on behind it, so that no literal hides another one.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use aho_corasick::packed;
@@ -26,8 +27,9 @@ const SAMPLE_BYTES: usize = 32 << 10;
 const LITERAL_BYTES_MIN: usize = 4;
 /// The packed searcher takes no more.
 const LITERALS_MAX: usize = 64;
-/// How long a text is that literals share: longer ones are tried first. Bytes.
-const SHARED_BYTES: [usize; 3] = [6, 5, LITERAL_BYTES_MIN];
+/// How long a text is that literals share, and whether those are taken first that most of them share, which leaves fewer
+/// to search for, or the rarest, which are found sooner. Tried in this order.
+const SHARED: [(usize, bool); 4] = [(6, false), (6, true), (5, true), (LITERAL_BYTES_MIN, true)];
 /// It is learned anew where more than one line in so many was looked at in vain.
 const VAIN_LINES: u64 = 16;
 
@@ -202,28 +204,30 @@ fn without_implied(literals: Vec<&[u8]>) -> Vec<&[u8]> {
 
 /// Until there are few enough, literals that have a text in common are searched for by that, where it is not common
 /// in `sample`.
-fn share<'l>(mut literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
-    for bytes in SHARED_BYTES {
-        if literals.len() > LITERALS_MAX {
-            literals = share_of(bytes, literals, sample);
-        }
+fn share<'l>(literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
+    if literals.len() <= LITERALS_MAX {
+        return literals;
     }
-    literals
+    let tried = SHARED.into_iter().map(|(bytes, most)| share_of(bytes, most, literals.clone(), sample));
+    tried.into_iter().find(|shared| shared.len() <= LITERALS_MAX).unwrap_or(literals)
 }
 
 /// The same by texts of so many bytes, as far as there are such.
-fn share_of<'l>(bytes: usize, mut literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
+fn share_of<'l>(bytes: usize, most: bool, mut literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
     let mut holders: HashMap<&[u8], usize> = HashMap::new();
     for window in literals.iter().flat_map(|literal| literal.windows(bytes)) {
         *holders.entry(window).or_default() += 1;
     }
-    let mut shared: Vec<(usize, u32, &[u8])> = holders
+    let mut shared: Vec<(usize, Reverse<usize>, u32, &[u8])> = holders
         .into_iter()
         .filter(|(_, held)| *held > 1)
-        .map(|(window, _)| (sample.count(window), sample.commonness(window), window))
+        .map(|(window, held)| {
+            let held = Reverse(if most { held } else { 0 });
+            (sample.count(window), held, sample.commonness(window), window)
+        })
         .collect();
     shared.sort_unstable();
-    for (_, _, window) in shared {
+    for (_, _, _, window) in shared {
         if literals.len() <= LITERALS_MAX {
             break;
         }
