@@ -11,12 +11,14 @@
 mod address;
 mod compiler;
 mod extra;
+mod set;
 
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_syntax::hir::Hir;
 
 use self::compiler::Compiler;
 pub use self::extra::{EXTRA, Extra};
+use self::set::Set;
 use super::literal::ByteSet;
 
 /// A compiled pattern.
@@ -168,14 +170,6 @@ struct Info {
     empty: bool,
     /// The match may be complete here if no text is left.
     end: bool,
-}
-
-#[derive(Debug)]
-struct Set {
-    bytes: ByteSet,
-    table: Box<[bool; 256]>,
-    /// The bytes that are not in it, where they are three at most.
-    all_but: Option<Box<[u8]>>,
 }
 
 impl Program {
@@ -511,28 +505,6 @@ fn goes_on(text: &[u8], literal: &[u8]) -> bool {
 /// [`Instruction::Literal`] where fewer than eight bytes are left; `len` are, and so `head` holds all of it.
 fn starts_with_short(text: &[u8], head: u64, len: u32) -> bool {
     text[..len as usize] == head.to_le_bytes()[..len as usize]
-}
-
-impl Set {
-    fn new(bytes: ByteSet) -> Set {
-        let mut table = Box::new([false; 256]);
-        (0..=255u8).for_each(|byte| table[usize::from(byte)] = bytes.contains(byte));
-        let missing: Vec<u8> = (0..=255u8).filter(|byte| !bytes.contains(*byte)).collect();
-        Set { bytes, table, all_but: (missing.len() <= 3).then(|| missing.into()) }
-    }
-
-    /// How many bytes at the start of `text` are in the set.
-    #[inline]
-    fn count(&self, text: &[u8]) -> usize {
-        let stop = match self.all_but.as_deref() {
-            None => text.iter().position(|byte| !self.table[usize::from(*byte)]),
-            Some(&[stop]) => memchr::memchr(stop, text),
-            Some(&[one, two]) => memchr::memchr2(one, two, text),
-            Some(&[one, two, three]) => memchr::memchr3(one, two, three, text),
-            Some(_) => None,
-        };
-        stop.unwrap_or(text.len())
-    }
 }
 
 impl BranchTable {
