@@ -24,7 +24,7 @@ pub struct Limits {
     pub sessions_max: usize,
     /// Open log files, over all jails. Files.
     pub logs_max: usize,
-    /// Frames waiting for the store. Frames.
+    /// Frames waiting for the store; more are joined into frames of some thousand changes. Frames.
     pub store_queue_max: usize,
     /// Bans and unbans waiting for the firewall. Actions.
     pub firewall_queue_max: usize,

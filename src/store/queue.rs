@@ -9,8 +9,12 @@ use super::StoreError;
 use super::record::{Change, Frame};
 use super::state::key_of;
 
-/// Beyond this, attempts are dropped, which is quick; beyond half as much again whatever can be spared. Bytes, roughly.
+/// Beyond this, what can be spared is dropped. Bytes, roughly.
 pub(super) const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// A frame is not made longer than this by joining it with others, and about as much is looked at in one go when frames
+/// are thinned out: the engine waits for that. Changes.
+const CHANGES_AT_ONCE: usize = 4096;
 
 pub(super) type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
@@ -24,10 +28,54 @@ pub(super) struct Waiting {
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
     bytes: usize,
-    /// Next time there is something to be gained by squeezing.
-    squeeze_at: usize,
+    thinning: Option<Thinning>,
+    /// There is nothing to be gained by thinning before this many bytes wait.
+    thin_at: usize,
     pub(super) dropped_attempts: u64,
     pub(super) dropped_changes: u64,
+}
+
+/// What is spared first. Bans and unbans stay, and positions, which must not be older than they.
+enum Spared {
+    Attempts,
+    /// What a later change replaces: the keys of those seen so far, by hash.
+    Replaced(HashSet<u128>),
+    Windows,
+}
+
+/// A walk over the frames that wait, from the newest to the oldest, a few with each frame that comes.
+struct Thinning {
+    spared: Spared,
+    /// Frames not walked over yet, from the front.
+    left: usize,
+    keys: SipHasher13,
+}
+
+impl Thinning {
+    fn new(left: usize) -> Thinning {
+        let random = RandomState::new();
+        let keys = SipHasher13::new_with_keys(random.hash_one(0), random.hash_one(1));
+        Thinning { spared: Spared::Attempts, left, keys }
+    }
+
+    /// Drops what is spared of one frame; how many changes.
+    fn thin(&mut self, frame: &mut Frame) -> u64 {
+        let changes = &mut frame.changes;
+        let before = changes.len();
+        match &mut self.spared {
+            Spared::Attempts => changes.retain(|change| !matches!(change, Change::Attempt(_))),
+            Spared::Replaced(later) => {
+                changes.reverse();
+                changes.retain(|change| match (change, key_of(change)) {
+                    (Change::Ban(_) | Change::Unban(_), _) | (_, None) => true,
+                    (_, Some(key)) => later.insert(self.keys.hash(&key).as_u128()),
+                });
+                changes.reverse();
+            }
+            Spared::Windows => changes.retain(|change| !matches!(change, Change::Window { .. })),
+        }
+        (before - changes.len()) as u64
+    }
 }
 
 impl Queue {
@@ -43,78 +91,80 @@ impl Queue {
         self.bytes
     }
 
-    /// Appends; with more than `frames_max` waiting, to the last frame.
+    /// Appends; with `frames_max` waiting, to the last frame unless that is long already.
     pub(super) fn push(&mut self, mut new: Waiting, frames_max: usize) {
         self.bytes += size(&new.frame);
         let full = self.waiting.len() >= frames_max;
-        match self.waiting.back_mut().filter(|last| full && last.done.is_none() && new.done.is_none()) {
+        let joins = |last: &Waiting| {
+            last.done.is_none() && new.done.is_none() && last.frame.changes.len() < CHANGES_AT_ONCE
+        };
+        match self.waiting.back_mut().filter(|last| full && joins(last)) {
             Some(last) => {
                 last.frame.at = last.frame.at.max(new.frame.at);
                 last.frame.changes.append(&mut new.frame.changes);
             }
             None => self.waiting.push_back(new),
         }
-        if self.bytes > WAITING_BYTES_MAX.max(self.squeeze_at) {
-            self.dropped_attempts += self.retain(|change| !matches!(change, Change::Attempt(_)));
-            self.squeeze_at = self.bytes + WAITING_BYTES_MAX / 4;
-            if self.bytes > WAITING_BYTES_MAX / 2 * 3 {
-                self.squeeze();
-            }
+        if self.thinning.is_some() || self.bytes > WAITING_BYTES_MAX.max(self.thin_at) {
+            self.thin();
         }
     }
 
     /// All that waits.
     pub(super) fn take(&mut self) -> Vec<Waiting> {
         self.bytes = 0;
-        self.squeeze_at = 0;
+        self.thin_at = 0;
+        self.thinning = None;
         std::mem::take(&mut self.waiting).into()
     }
 
     /// Puts back at the front what could not be written.
     pub(super) fn put_back(&mut self, frames: Vec<Waiting>) {
+        self.thinning = None;
         for waiting in frames.into_iter().rev() {
             self.bytes += size(&waiting.frame);
             self.waiting.push_front(waiting);
         }
     }
 
-    /// Drops what a later change replaces, then windows. Bans and unbans stay, and positions, which must not be older
-    /// than they. The engine waits for it, so keys are known by their hashes.
-    fn squeeze(&mut self) {
-        let random = RandomState::new();
-        let hasher = SipHasher13::new_with_keys(random.hash_one(0), random.hash_one(1));
-        let hash = |key: Vec<u8>| hasher.hash(&key).as_u128();
-        let mut later: HashSet<u128> = HashSet::new();
-        for waiting in self.waiting.iter_mut().rev() {
-            let mut kept: Vec<Change> = std::mem::take(&mut waiting.frame.changes);
-            kept.reverse();
-            kept.retain(|change| match (change, key_of(change)) {
-                (Change::Ban(_) | Change::Unban(_), _) | (_, None) => true,
-                (_, Some(key)) => later.insert(hash(key)),
-            });
-            kept.reverse();
-            waiting.frame.changes = kept;
+    /// Goes on thinning out what waits: attempts first, then what a later change replaces, then windows, as far as it
+    /// takes.
+    fn thin(&mut self) {
+        let mut thinning = self.thinning.take().unwrap_or_else(|| Thinning::new(self.waiting.len()));
+        let mut looked_at = 0;
+        while looked_at < CHANGES_AT_ONCE {
+            let Some(left) = thinning.left.checked_sub(1) else {
+                thinning.spared = match thinning.spared {
+                    Spared::Attempts if self.bytes > WAITING_BYTES_MAX => Spared::Replaced(HashSet::new()),
+                    Spared::Replaced(_) if self.bytes > WAITING_BYTES_MAX => Spared::Windows,
+                    Spared::Attempts => {
+                        self.thin_at = 0;
+                        return;
+                    }
+                    Spared::Replaced(_) | Spared::Windows => {
+                        self.thin_at = self.bytes + WAITING_BYTES_MAX / 2;
+                        return;
+                    }
+                };
+                thinning.left = self.waiting.len();
+                continue;
+            };
+            thinning.left = left;
+            let waiting = &mut self.waiting[left];
+            looked_at += waiting.frame.changes.len();
+            let before = size(&waiting.frame);
+            let dropped = thinning.thin(&mut waiting.frame);
+            self.bytes -= before - size(&waiting.frame);
+            if waiting.frame.changes.is_empty() && waiting.done.is_none() {
+                self.waiting.remove(left);
+            }
+            match thinning.spared {
+                Spared::Attempts => self.dropped_attempts += dropped,
+                Spared::Replaced(_) => {}
+                Spared::Windows => self.dropped_changes += dropped,
+            }
         }
-        self.count_again();
-        if self.bytes > WAITING_BYTES_MAX {
-            self.dropped_changes += self.retain(|change| !matches!(change, Change::Window { .. }));
-        }
-        self.squeeze_at = 2 * self.bytes;
-    }
-
-    fn retain(&mut self, keep: impl Fn(&Change) -> bool) -> u64 {
-        let mut dropped = 0;
-        for waiting in &mut self.waiting {
-            let before = waiting.frame.changes.len();
-            waiting.frame.changes.retain(&keep);
-            dropped += (before - waiting.frame.changes.len()) as u64;
-        }
-        self.count_again();
-        dropped
-    }
-
-    fn count_again(&mut self) {
-        self.bytes = self.waiting.iter().map(|waiting| size(&waiting.frame)).sum();
+        self.thinning = Some(thinning);
     }
 }
 
@@ -137,14 +187,35 @@ fn size(frame: &Frame) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jail::JailName;
-    use crate::store::record::Subject;
+    use crate::jail::{Ban, JailName, Origin};
+    use crate::source::{FilePosition, Position};
+    use crate::store::record::{PositionRecord, Subject};
     use crate::time::Timestamp;
 
     fn window(key: u32, bytes: usize) -> Change {
         let key: crate::addr::Net =
             format!("10.{}.{}.{}", key >> 16, key >> 8 & 255, key & 255).parse().unwrap();
         Change::Window { jail: JailName::manual(), key: Subject::Net(key), window: Some(vec![0; bytes]) }
+    }
+
+    fn ban(n: u32) -> Change {
+        let host = crate::addr::Host::new(std::net::Ipv4Addr::from(n).into());
+        Change::Ban(Ban {
+            jail: JailName::manual(),
+            target: crate::addr::Net::host(host),
+            since: Timestamp::from_secs(1),
+            until: None,
+            failures: 5,
+            count: 1,
+            origin: Origin::Jail,
+            reason: None,
+            effective: true,
+        })
+    }
+
+    fn position(offset: u32) -> PositionRecord {
+        let at = FilePosition { offset: u64::from(offset), ..FilePosition::default() };
+        PositionRecord::of(Position { files: [at].into_iter().collect() })
     }
 
     #[test]
@@ -156,10 +227,30 @@ mod tests {
             queue.push(Waiting { frame, done: None }, 64);
             assert!(queue.bytes() <= 2 * WAITING_BYTES_MAX);
         }
-        assert!(queue.len() <= 64);
+        assert!(queue.len() < 128);
         assert_eq!(queue.dropped_changes, 0);
         let frames = queue.take();
         let last = frames.last().unwrap().frame.changes.last().unwrap();
         assert_eq!(*last, window(99, 200 + 1999 % 7));
+    }
+    #[test]
+    fn of_a_flood_of_addresses_bans_and_the_last_position_stay() {
+        let mut queue = Queue::default();
+        for turn in 0..2000u32 {
+            let mut changes: Vec<_> = (0..250).map(|key| window(turn * 250 + key, 60)).collect();
+            changes.push(ban(turn));
+            changes.push(Change::Position { path: "/var/log/mail.log".into(), record: Some(position(turn)) });
+            let frame = Frame { at: Timestamp::from_secs(i64::from(turn)), changes };
+            queue.push(Waiting { frame, done: None }, 64);
+            assert!(queue.bytes() <= 2 * WAITING_BYTES_MAX, "{}", queue.bytes());
+            let sum: usize = queue.waiting.iter().map(|waiting| size(&waiting.frame)).sum();
+            assert_eq!(queue.bytes(), sum);
+        }
+        assert!(queue.dropped_changes > 0);
+        let changes: Vec<_> = queue.take().into_iter().flat_map(|waiting| waiting.frame.changes).collect();
+        assert_eq!(changes.iter().filter(|change| matches!(change, Change::Ban(_))).count(), 2000);
+        let last = changes.iter().rfind(|change| matches!(change, Change::Position { .. }));
+        let Some(Change::Position { record, .. }) = last else { panic!("no position") };
+        assert_eq!(*record, Some(position(1999)));
     }
 }
