@@ -118,20 +118,21 @@ impl<V> KeyMap<V> {
             }
         }
         let slot = self.slots.swap_remove(index);
-        self.shrink();
+        self.shrink(part_of(removed));
         slot
     }
 
-    /// Gives memory back once three quarters of it lie empty.
-    fn shrink(&mut self) {
+    /// Gives memory back once three quarters of it lie empty: of the entries, and of one part of the table.
+    fn shrink(&mut self, part: usize) {
         let len = self.slots.len();
         if self.slots.capacity() > 1024 && len < self.slots.capacity() / 4 {
             self.slots.shrink_to(len * 2);
-            let slots = &self.slots;
-            let hash_keys = self.hash_keys;
-            for part in self.index.iter_mut() {
-                part.shrink_to(len * 2 / PARTS, |&at| hash(hash_keys, slots[at as usize].key.net));
-            }
+        }
+        let slots = &self.slots;
+        let hash_keys = self.hash_keys;
+        let part = &mut self.index[part];
+        if part.capacity() > 64 && part.len() < part.capacity() / 4 {
+            part.shrink_to(part.len() * 2, |&at| hash(hash_keys, slots[at as usize].key.net));
         }
     }
 
