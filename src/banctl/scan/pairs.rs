@@ -41,18 +41,26 @@ impl Pairs {
     }
 
     /// How many accounts were tried from each of `hosts`, and from how many addresses each of `accounts`.
-    pub fn count(&mut self, hosts: &[u32], accounts: &[u32]) -> (Vec<u64>, Vec<u64>) {
-        self.compact();
-        let place = |host: u64| self.list.partition_point(|pair| u64::from(pair.0) < host);
-        let of_host = |host: &u32| (place(u64::from(*host) + 1) - place(u64::from(*host))) as u64;
-        let mut of_accounts = vec![0; accounts.len()];
-        for (_, account) in &self.list {
-            if let Some(at) = accounts.iter().position(|wanted| wanted == account) {
-                of_accounts[at] += 1;
-            }
-        }
-        (hosts.iter().map(of_host).collect(), of_accounts)
+    pub fn count(&self, hosts: &[u32], accounts: &[u32]) -> (Vec<u64>, Vec<u64>) {
+        // Few are asked for: only their pairs are worth being made distinct.
+        let (of_hosts, of_accounts) = (marked(hosts), marked(accounts));
+        let is = |marks: &[bool], id: u32| marks.get(id as usize).is_some_and(|mark| *mark);
+        let asked = |(host, account): &(u32, u32)| is(&of_hosts, *host) || is(&of_accounts, *account);
+        let mut list: Vec<(u32, u32)> = self.list.iter().copied().filter(asked).collect();
+        list.sort_unstable();
+        list.dedup();
+        let count = |of: &dyn Fn(&(u32, u32)) -> bool| list.iter().filter(|pair| of(pair)).count() as u64;
+        let of_host = |host: &u32| count(&|pair| pair.0 == *host);
+        let of_account = |account: &u32| count(&|pair| pair.1 == *account);
+        (hosts.iter().map(of_host).collect(), accounts.iter().map(of_account).collect())
     }
+}
+
+/// True at each of `ids`.
+fn marked(ids: &[u32]) -> Vec<bool> {
+    let mut marks = vec![false; ids.iter().max().map_or(0, |most| *most as usize + 1)];
+    ids.iter().for_each(|id| marks[*id as usize] = true);
+    marks
 }
 
 #[cfg(test)]
