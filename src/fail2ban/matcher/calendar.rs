@@ -74,6 +74,16 @@ struct Passed {
     at: Option<(DateMatch, Timestamp)>,
 }
 
+impl Passed {
+    /// Whether its date is written as `stamp`, and was found at `now`.
+    fn says(&self, stamp: &str, now: Timestamp) -> bool {
+        let held = |(found, then): &(DateMatch, Timestamp)| {
+            *then == now && self.line[found.stamp.0..found.stamp.1] == *stamp
+        };
+        self.at.as_ref().is_some_and(held)
+    }
+}
+
 impl Calendar {
     /// `now`: for the years that a date may have. One that is in use and says the same is shared.
     ///
@@ -179,6 +189,10 @@ impl Calendar {
             let mark = mark(&found, now);
             if mark.is_some() && mark == state.noted {
                 return;
+            }
+            // The one before stays the last date if this one turns out to be none, as February 30th.
+            if !state.passed.says(&text[found.stamp.0..found.stamp.1], now) {
+                self.settle(state);
             }
             state.noted = mark;
             state.passed.line.clear();
@@ -292,5 +306,28 @@ impl Calendar {
             }
         }
         (line, time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_that_is_none_does_not_replace_the_last_one() {
+        let now = Timestamp::from_secs(1_785_000_000); // 2026-07-25 17:20:00 UTC
+        for stamps in
+            [["Jul 25 17:20:00", "Feb 30 17:20:00"], ["[25/Jul/2026:17:20:00]", "[30/Feb/2026:17:20:00]"]]
+        {
+            let calendar = Calendar::new(None, None, Tz::UTC, now).expect("the usual dates");
+            let state = &mut calendar.begin();
+            for line in [stamps[0], stamps[1], stamps[1]].map(|stamp| format!("{stamp} mx: passed over")) {
+                let found = calendar.find(state, now, &line);
+                assert!(found.is_some(), "{line}");
+                calendar.pass(state, now, &line, found);
+            }
+            let (_, time) = calendar.dated(state, now, "no date", None, Pace::Recorded, &mut Cut::default());
+            assert_eq!(time, Some(now), "{}", stamps[1]);
+        }
     }
 }
