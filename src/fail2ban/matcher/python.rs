@@ -3,8 +3,8 @@
 //! Differences that change what matches, all found by comparing with Python:
 //! a conditional `(?(name)…)` is read by fancy-regex as text to match unless written `(?(<name>)…)`;
 //! `$` matches before a last newline; `\<` and `\>` are plain characters; `[`, `&&`, `--` and `~~` inside a
-//! class are plain; a brace that is no counter is plain; `{,n}` counts from zero; `\Z` is the very end; `\s` and `\w` are
-//! other sets of characters.
+//! class are plain; a brace that is no counter is plain; `{,n}` and `{,}` count from zero; `\Z` is the very end; `\s` and
+//! `\w` are other sets of characters.
 //!
 //! Source of the syntax: the manual of Python's `re`.
 
@@ -168,8 +168,8 @@ impl Writer<'_> {
         let inside: String = ahead.by_ref().take_while(|&c| c != '}').take(16).collect();
         let (low, high) = inside.split_once(',').unwrap_or((&inside, &inside));
         let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        let counts = digits(low) && digits(high) && !(low.is_empty() && high.is_empty());
         let comma = inside.contains(',');
+        let counts = digits(low) && digits(high) && !inside.is_empty();
         if !counts || self.out.is_empty() || !self.starts_with(&format!("{inside}}}")) {
             return self.literal('{');
         }
@@ -415,6 +415,8 @@ mod tests {
         assert!(matches(r"^\<a\>$", "<a>\n"));
         assert!(matches(r"^[[&&~~]+--[+--]+\-$", "[&~--+,--\n"));
         assert!(matches(r"^{a} {,2}x{2}$", "{a}  xx\n"));
+        assert!(matches(r"^xb{,}y{}$", "xy{}\n"));
+        assert!(matches(r"^xb{,}y{}$", "xbbby{}\n"));
         assert_eq!(linear(r"a{b}"), r"a\{b\}");
         assert!(matches(r"^[]x]+$", "]x\n"));
     }
