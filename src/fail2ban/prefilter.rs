@@ -5,7 +5,8 @@
 //! ([`Prefilter::joined`]). Case is not told apart, which only lets more lines through.
 //!
 //! A filter that looks at several lines together is called by a text in any of the lines that it may hold: no text asked
-//! for has a newline in it, so each stands in one line.
+//! for has a newline in it, so each stands in one line. After a match it is asked about all of them
+//! ([`Prefilter::matched`]).
 
 use std::collections::BTreeMap;
 
@@ -214,6 +215,17 @@ impl Prefilter {
     pub fn candidates<'m>(&'m self, marks: &'m Marks) -> impl Iterator<Item = usize> + 'm {
         let asked = self.always.iter().chain(&marks.called).copied();
         asked.filter(|filter| self.may_match(marks, *filter))
+    }
+
+    /// `filter` matched in the line in hand. What it still holds of the lines before may stay longer than they would have
+    /// otherwise, since those that matched made room: it is asked about every line until they are gone.
+    pub fn matched(&self, marks: &mut Marks, filter: usize) {
+        let lines = self.filters[filter].lines;
+        if lines > 1 {
+            marks.parts[filter].iter_mut().for_each(|seen| seen.whole = marks.line);
+            marks.any[filter] = marks.line;
+            marks.until = marks.until.max(marks.line + lines - 1);
+        }
     }
 
     /// Whether any failregex of `filter` may match the line, or those that it holds with it.

@@ -419,7 +419,11 @@ impl Scan<'_, '_> {
         let tries = |number| set.prefilter.may_try(marks, filter, number);
         let tallies = &mut *self.tallies;
         let mut alarm = |part| *tallies.entry((filter, Trouble::Overrun(part))).or_default() += 1;
-        match program.judge(memory, self.now, line.clone(), time, &tries, &mut alarm) {
+        let outcome = program.judge(memory, self.now, line.clone(), time, &tries, &mut alarm);
+        if !matches!(outcome, Outcome::NoMatch | Outcome::Overrun) {
+            set.prefilter.matched(marks, filter);
+        }
+        match outcome {
             Outcome::Failure(hit) => self.failure(filter, whole, &hit),
             Outcome::Ignored => self.counts.ignored += 1,
             Outcome::NoFailure | Outcome::NoMatch | Outcome::Overrun => {}
@@ -486,3 +490,6 @@ pub fn line_date(
         calendar.time(&mut state, now, text.trim_end_matches(['\r', '\n']))
     }
 }
+
+#[cfg(test)]
+mod tests;
