@@ -1,7 +1,8 @@
 //! Python's regex syntax, rewritten for `regex` or, where that cannot, for `fancy-regex`.
 //!
 //! Differences that change what matches, all found by comparing with Python:
-//! a conditional `(?(name)…)` is read by fancy-regex as text to match unless written `(?(<name>)…)`;
+//! a conditional `(?(name)…)` is read by fancy-regex as text to match unless written `(?(<name>)…)`, and
+//! `(?(name)(?:a|b))` as having two branches;
 //! `$` matches before a last newline; `\<` and `\>` are plain characters; `[`, `&&`, `--` and `~~` inside a
 //! class are plain; a brace that is no counter is plain; `{,n}` and `{,}` count from zero; `\Z` is the very end; `\s` and
 //! `\w` are other sets of characters.
@@ -65,6 +66,8 @@ pub fn translate(pattern: &str, lines: Lines, target: Target) -> Result<Translat
         flags: String::new(),
         notes: Vec::new(),
         verbose: false,
+        depth: 0,
+        conditionals: Vec::new(),
         lines,
         target,
     };
@@ -85,6 +88,10 @@ struct Writer<'p> {
     flags: String,
     notes: Vec<&'static str>,
     verbose: bool,
+    /// Groups that are open.
+    depth: usize,
+    /// Of the open conditionals that have one branch so far, how many groups are open in it, itself included.
+    conditionals: Vec<usize>,
     lines: Lines,
     target: Target,
 }
@@ -134,11 +141,32 @@ impl Writer<'_> {
                 '$' => self.dollar()?,
                 '#' if self.verbose => while self.rest.next_if(|&c| c != '\n').is_some() {},
                 c if self.verbose && c.is_whitespace() => {}
-                '^' | '.' | '|' | ')' => self.out.push(c),
+                '|' => {
+                    self.conditionals.pop_if(|depth| *depth == self.depth);
+                    self.out.push('|');
+                }
+                ')' => self.close(),
+                '^' | '.' => self.out.push(c),
                 c => self.literal(c),
             }
         }
         Ok(())
+    }
+
+    /// Begins a group.
+    fn open(&mut self, text: &str) {
+        self.depth += 1;
+        self.out.push_str(text);
+    }
+
+    /// Ends one. A conditional always gets its second branch: fancy-regex would look for it in the alternation that the
+    /// first may be.
+    fn close(&mut self) {
+        if self.conditionals.pop_if(|depth| *depth == self.depth).is_some() {
+            self.out.push('|');
+        }
+        self.depth = self.depth.saturating_sub(1);
+        self.out.push(')');
     }
 
     fn dollar(&mut self) -> Result<(), SyntaxError> {
@@ -317,7 +345,7 @@ impl Writer<'_> {
 
     fn group(&mut self) -> Result<(), SyntaxError> {
         if self.rest.next_if_eq(&'?').is_none() {
-            self.out.push('(');
+            self.open("(");
             return Ok(());
         }
         if self.starts_with("P<") {
@@ -326,7 +354,7 @@ impl Writer<'_> {
             if name.starts_with(|c: char| c.is_ascii_digit()) {
                 return self.bad("a group name that begins with a digit");
             }
-            self.out.push_str(&format!("(?P<{name}>"));
+            self.open(&format!("(?P<{name}>"));
         } else if self.starts_with("P=") {
             self.backtracking()?;
             self.skip(2);
@@ -337,19 +365,20 @@ impl Writer<'_> {
             self.skip(1);
             let name = self.name(')')?;
             match name.bytes().all(|b| b.is_ascii_digit()) {
-                true => self.out.push_str(&format!("(?({name})")),
-                false => self.out.push_str(&format!("(?(<{name}>)")),
+                true => self.open(&format!("(?({name})")),
+                false => self.open(&format!("(?(<{name}>)")),
             }
+            self.conditionals.push(self.depth);
         } else if self.starts_with("#") {
             while self.rest.next_if(|&c| c != ')').is_some() {}
             self.rest.next();
         } else if self.starts_with(":") {
             self.skip(1);
-            self.out.push_str("(?:");
+            self.open("(?:");
         } else if let Some(look) = ["=", "!", "<=", "<!", ">"].iter().find(|look| self.starts_with(look)) {
             self.backtracking()?;
             self.skip(look.len());
-            self.out.push_str("(?");
+            self.open("(?");
             self.out.push_str(look);
         } else {
             self.inline_flags()?;
@@ -368,7 +397,7 @@ impl Writer<'_> {
                 Some('a' | 'L') => self.notes.push(CHARSET_FLAGS),
                 Some(':') => {
                     let kept = kept.trim_end_matches('-');
-                    self.out.push_str(&if kept.is_empty() { "(?:".to_owned() } else { format!("(?{kept}:") });
+                    self.open(&if kept.is_empty() { "(?:".to_owned() } else { format!("(?{kept}:") });
                     return Ok(());
                 }
                 Some(')') => {
@@ -408,6 +437,13 @@ mod tests {
         assert!(matches(r"^(?P<q>')?x(?(q)'|!)$", "x!\n"));
         assert!(!matches(r"^(?P<q>')?x(?(q)'|!)$", "x'\n"));
         assert!(!matches(r"^(?P<q>')?x(?(q)'|!)$", "qx'\n"));
+        for (text, expected) in
+            [("'xa", true), ("'xb", true), ("xa", false), ("xb", false), ("x", true), ("'x", false)]
+        {
+            assert_eq!(matches(r"^(?P<q>')?x(?(q)(?:a|b))$", text), expected, "{text}");
+            assert_eq!(matches(r"^(?P<q>')?x(?(q)(?:a|(?i:B)(?(q)(?:|c))))$", text), expected, "{text}");
+        }
+        assert!(matches(r"^(?P<q>')?x(?(q)(?:a|b)|(?:c|d))$", "xd"));
     }
 
     #[test]
