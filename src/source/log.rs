@@ -204,10 +204,7 @@ impl Log {
 
     /// Moves the current file to the old ones: another stands at the path, or none for good.
     pub fn retire(&mut self, now: Timestamp, limits: &Limits) {
-        if self.current.as_mut().is_some_and(|file| !file.tail.learn_head()) {
-            // What fails here, fails once more when it is read.
-            let _ = self.emptied(None, limits);
-        }
+        self.learn_head(None, limits);
         let Some(mut file) = self.current.take() else { return };
         file.tail.touch();
         file.until = Some(now.plus(LATE_WRITES));
@@ -225,8 +222,13 @@ impl Log {
     pub fn replace(&mut self, now: Timestamp, new: Tail, watch: Option<WatchId>, limits: &Limits) {
         self.retire(now, limits);
         let mut after = std::mem::take(&mut self.after);
-        if let Some(was) = self.retired.take() {
+        if let Some(mut was) = self.retired.take() {
+            // It may have been written to since: what it holds tells where it is now.
+            if let Some(at) = self.old.iter().position(|file| file.tail.is_at(&was)) {
+                self.learn_head(Some(at), limits);
+            }
             let held = self.old.iter().find(|file| file.tail.is_at(&was));
+            was = held.map_or(was, |file| *file.tail.position());
             let before = held.and_then(|file| file.after.last().copied());
             for tail in rotated::between(&self.path, &was, held.is_some(), before.as_ref(), limits) {
                 if !tail.is_at(new.position())
@@ -318,6 +320,15 @@ impl Log {
                 }
                 Err(error) => return self.failed(at, error),
             }
+        }
+    }
+
+    /// Looks at how a file begins, the current one or one of the old: it is to be found by that.
+    fn learn_head(&mut self, at: Option<usize>, limits: &Limits) {
+        let file = at.map_or(self.current.as_mut(), |at| self.old.get_mut(at));
+        if file.is_some_and(|file| !file.tail.learn_head()) {
+            // What fails here, fails once more when it is read.
+            let _ = self.emptied(at, limits);
         }
     }
 

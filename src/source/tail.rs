@@ -102,7 +102,7 @@ impl Tail {
     /// it begins otherwise, since it was emptied.
     pub fn learn_head(&mut self) -> bool {
         // A file that cannot be read is the next read's business.
-        self.head_is_the_same().unwrap_or(true)
+        self.is_packed() || self.head_is_the_same().unwrap_or(true)
     }
 
     pub fn position(&self) -> &FilePosition {

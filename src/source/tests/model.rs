@@ -442,6 +442,10 @@ fn what_once_went_wrong_goes_right() {
             Scheme::Rename,
             vec![plain(), Append(1), packed(), Append(1), Pump, Copytruncate, Append(1), Pump, Delete, Crash],
         ),
+        (
+            Scheme::Rename,
+            vec![Copytruncate, plain(), Crash, Start, Sweep, AppendLate, Append(1), packed(), Append(1)],
+        ),
         // Copies that were read are not taken for an empty file that was deleted.
         (Scheme::Rename, vec![Copytruncate, Delete, Append(1), Pump, Copytruncate, Append(1)]),
         (Scheme::Rename, vec![Copytruncate, Delete, Append(1), plain(), Append(1), Pump, Wait, Append(1)]),
