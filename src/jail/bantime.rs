@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use super::formula::Known;
 use super::random::Random;
-use super::settings::Increment;
+use super::settings::{BANTIME_MAX, Increment};
 use crate::time::{Span, Timestamp};
 
 /// As fail2ban's formula: more earlier bans than these make no longer ban.
 const GROWTH_STEPS_MAX: u32 = 20;
-
-/// No computed bantime is longer, `maxtime` or not; who wants more says `-1`.
-pub(super) const BANTIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The length of a ban of a target that has `earlier` bans behind it.
 ///

@@ -10,6 +10,9 @@ use super::ignore::IgnoreEntry;
 use crate::addr::{Host, Net};
 use crate::time::Span;
 
+/// No computed bantime is longer, `maxtime` or not; who wants more says `-1`.
+pub(super) const BANTIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// What a jail counts by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -130,7 +133,7 @@ impl JailSettings {
     pub(super) fn bantime_longest(&self) -> Span {
         match self.bantime {
             Span::For(bantime) if self.increment.enabled => {
-                let cap = self.increment.maxtime.unwrap_or(super::bantime::BANTIME_MAX);
+                let cap = self.increment.maxtime.unwrap_or(BANTIME_MAX);
                 Span::For(bantime.max(cap).saturating_add(self.increment.rndtime))
             }
             bantime => bantime,

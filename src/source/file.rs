@@ -11,14 +11,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::log::{Begin, Log, Which};
+use super::lookback::LineDate;
 use super::pattern::Pattern;
 use super::watch::{Happened, Watch};
 use super::{Block, LogId, LogState, LogStatus, Position, SourceError};
 use crate::limits::Limits;
 use crate::time::Timestamp;
-
-/// Reads the time of a line; `None` where it has none. Used to look back in a log that was never read.
-pub type LineDate = Arc<dyn Fn(&[u8]) -> Option<Timestamp> + Send + Sync>;
 
 /// Blocks are made no shorter than this, however long they take. Bytes.
 const AT_ONCE_MIN: usize = 32 * 1024;

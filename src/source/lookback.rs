@@ -2,10 +2,14 @@
 
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use memchr::{memchr, memrchr};
 
 use crate::time::Timestamp;
+
+/// Reads the time of a line; `None` where it has none. Used to look back in a log that was never read.
+pub type LineDate = Arc<dyn Fn(&[u8]) -> Option<Timestamp> + Send + Sync>;
 
 /// Read at once. Bytes.
 const CHUNK: usize = 64 << 10;

@@ -27,8 +27,9 @@ use crate::text::io_reason;
 
 pub use adopt::adopt;
 pub use checkpoint::{FilePosition, Position};
-pub use file::{LineDate, Start, Tailer};
+pub use file::{Start, Tailer};
 pub use lines::{CUT, cut_long_lines};
+pub use lookback::LineDate;
 pub use offline::OfflineLog;
 
 /// What went wrong with a source. None of it ends the daemon: a log that cannot be read is tried again.

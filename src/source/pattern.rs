@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::file::LineDate;
+use super::lookback::LineDate;
 
 /// As shells match: `*` matches neither `/` nor a leading dot, so that a program's `.mail.log.tmp` is no log.
 const RULES: glob::MatchOptions = glob::MatchOptions {

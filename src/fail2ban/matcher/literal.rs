@@ -8,8 +8,10 @@ use fancy_regex::{Assertion, Expr};
 use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Dot, Hir, HirKind, Look, Repetition};
 
-use super::program::Required;
 use crate::filter::literal::{self, Literal};
+
+/// Sets of texts: one of each set stands in every line that a regex matches, the date cut out of it. Empty: none is known.
+pub type Required = Vec<Vec<Literal>>;
 
 /// Shorter texts stand in nearly every line. Bytes.
 const TELLING_MIN: usize = 3;

@@ -14,6 +14,7 @@
 
 mod calendar;
 pub mod date;
+mod engine;
 mod linear;
 mod literal;
 mod narrow;
@@ -33,8 +34,10 @@ use crate::time::Timestamp;
 
 pub use calendar::{Calendar, CalendarState, Cut};
 pub use date::{DateError, DateMatch};
-pub use pattern::{BACKTRACK_STEPS_MAX, Groups, PatternError, Value};
-pub use program::{Dns, Memory, Program, Required};
+pub use engine::{BACKTRACK_STEPS_MAX, PatternError};
+pub use literal::Required;
+pub use pattern::{Groups, Value};
+pub use program::{Dns, Memory, Program};
 
 /// What a filter consists of, all references and configuration tags resolved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

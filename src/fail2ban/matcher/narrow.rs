@@ -9,8 +9,8 @@ use std::ops::Range;
 use fancy_regex::{Assertion, Expr, LookAround};
 use regex_syntax::hir::{Capture, Class, ClassBytes, ClassBytesRange, Hir, HirKind, Look, Repetition};
 
+use super::engine::Engine;
 use super::literal::parse;
-use super::pattern::Engine;
 use crate::filter::program::{EXTRA, Extra, Program};
 
 /// The program of what `engine` searches for, with the places of `groups` and of the whole match. `None`: it may begin

@@ -7,13 +7,14 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
-use super::pattern::{Found, Groups, Overrun, Pattern, PatternError, Scratch, Value};
+use super::engine::{Overrun, PatternError};
+use super::literal::Required;
+use super::pattern::{Found, Groups, Pattern, Scratch, Value};
 use super::python::Lines;
 use super::session::{Failure, Sessions};
 use super::{FailureId, Hit, Line, MatcherError, Outcome, Part, Rules};
 use crate::addr::{Host, Net};
 use crate::fail2ban::encoding::Encoding;
-use crate::filter::literal::Literal;
 use crate::time::Timestamp;
 
 /// What becomes of host names: `usedns`.
@@ -66,9 +67,6 @@ impl Memory {
         }
     }
 }
-
-/// Sets of texts: one of each set stands in every line that a regex matches, the date cut out of it. Empty: none is known.
-pub type Required = Vec<Vec<Literal>>;
 
 struct Matched {
     groups: Groups,

@@ -4,8 +4,8 @@ use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use regex_syntax::hir::Look;
 
+use super::super::engine::{Engine, PatternError, Spans};
 use super::super::literal;
-use super::super::pattern::{Engine, PatternError, Spans};
 use super::super::python::{self, Lines, Target};
 use super::outline::Outline;
 use super::reach::Reach;
