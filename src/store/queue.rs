@@ -74,6 +74,8 @@ impl Thinning {
             }
             Spared::Windows => changes.retain(|change| !matches!(change, Change::Window { .. })),
         }
+        // The room of what was dropped is not counted as waiting: it must not be kept.
+        changes.shrink_to_fit();
         (before - changes.len()) as u64
     }
 }
