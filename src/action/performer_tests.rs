@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::jail::{Ban, JailName, Origin};
-use crate::time::Timestamp;
+use crate::jail::{Ban, JailName};
 
 /// Writes down what it is given; fails what contains one of `failing`, each so many times.
 #[derive(Default)]
@@ -40,18 +39,9 @@ fn action(commands: &[(Verb, &str)], tags: &[(&str, &str)]) -> Definition {
 }
 
 fn ticket(target: &str) -> Ticket {
-    let since = Timestamp::from_secs(1_790_000_000);
-    let ban = Ban {
-        jail: JailName::new("sshd").unwrap(),
-        target: target.parse().unwrap(),
-        since,
-        until: Some(since.plus(Duration::from_secs(600))),
-        failures: 5,
-        count: 2,
-        origin: Origin::Jail,
-        reason: None,
-        effective: true,
-    };
+    let ban = Ban::example(JailName::new("sshd").unwrap(), target.parse().unwrap());
+    let until = Some(ban.since.plus(Duration::from_secs(600)));
+    let ban = Ban { until, count: 2, ..ban };
     Ticket::of(&ban, false, JailCounts::default())
 }
 

@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::*;
-use crate::jail::Origin;
-use crate::time::{SystemClock, Timestamp};
+use crate::time::SystemClock;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,18 +27,7 @@ fn name(jail: &str) -> JailName {
 }
 
 fn ban(jail: &str, target: &str) -> Ban {
-    let since = Timestamp::from_secs(1_790_000_000);
-    Ban {
-        jail: name(jail),
-        target: target.parse().unwrap(),
-        since,
-        until: None,
-        failures: 5,
-        count: 1,
-        origin: Origin::Jail,
-        reason: None,
-        effective: true,
-    }
+    Ban::example(name(jail), target.parse().unwrap())
 }
 
 struct World {

@@ -3,23 +3,13 @@
 use std::sync::mpsc;
 
 use super::*;
-use crate::jail::{Ban, JailCounts, Origin};
-use crate::time::{SystemClock, Timestamp};
+use crate::jail::{Ban, JailCounts};
+use crate::time::SystemClock;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn ticket(target: &str) -> Ticket {
-    let ban = Ban {
-        jail: JailName::new("sshd").unwrap(),
-        target: target.parse().unwrap(),
-        since: Timestamp::from_secs(1_790_000_000),
-        until: None,
-        failures: 5,
-        count: 1,
-        origin: Origin::Jail,
-        reason: None,
-        effective: true,
-    };
+    let ban = Ban::example(JailName::new("sshd").unwrap(), target.parse().unwrap());
     Ticket::of(&ban, false, JailCounts::default())
 }
 

@@ -1,6 +1,6 @@
 //! `banctl filter`: which filters there are, what they read, and whether they can be fooled. All offline.
 
-mod dialect;
+mod fail2ban;
 mod lint;
 mod test;
 
@@ -17,7 +17,7 @@ use super::values::timezone;
 use crate::config::report::{ReportedError, SourceText};
 use crate::config::{DEFAULT_PATH, FilterFiles, FilterLibrary};
 use crate::exit;
-use crate::fail2ban::dialect as fail2ban;
+use crate::fail2ban::dialect;
 use crate::filter::{Filter, FilterSpec, FilterSpecError, load};
 use crate::text::suggest;
 use crate::time::{Clock, SystemClock};
@@ -124,6 +124,12 @@ fn files(library: &FilterLibrary, name: &str) -> Result<FilterFiles, Failure> {
     })
 }
 
+/// A line as it is shown.
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 fn spec(text: &str) -> Result<FilterSpec, Failure> {
     text.parse().map_err(|error: FilterSpecError| usage(error))
 }
@@ -134,7 +140,7 @@ fn list(library: &FilterLibrary, json: bool, look: Look, out: &mut dyn Write) ->
     for name in library.names() {
         let files = files(library, &name)?;
         let sources = files.sources();
-        if fail2ban::is_meant(&sources[0]) {
+        if dialect::is_meant(&sources[0]) {
             let from: Vec<&str> = sources.iter().map(SourceText::label).collect();
             let what = "in fail2ban's dialect";
             if json {

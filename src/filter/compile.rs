@@ -196,7 +196,8 @@ fn put_together<'a>(
     Ok(builder)
 }
 
-fn group_names(hir: &Hir) -> Vec<(usize, String)> {
+/// Numbers and names of the groups that have one, in order.
+pub fn group_names(hir: &Hir) -> Vec<(usize, String)> {
     use regex_syntax::hir::HirKind;
     let mut found = Vec::new();
     let mut todo = vec![hir];
@@ -214,6 +215,7 @@ fn group_names(hir: &Hir) -> Vec<(usize, String)> {
         }
     }
     found.sort();
+    found.dedup();
     found
 }
 

@@ -102,6 +102,24 @@ pub struct Ban {
     pub effective: bool,
 }
 
+#[cfg(test)]
+impl Ban {
+    /// One for ever after five failures, for tests to change.
+    pub(crate) fn example(jail: JailName, target: Net) -> Ban {
+        Ban {
+            jail,
+            target,
+            since: Timestamp::from_secs(1_790_000_000),
+            until: None,
+            failures: 5,
+            count: 1,
+            origin: Origin::Jail,
+            reason: None,
+            effective: true,
+        }
+    }
+}
+
 impl Ban {
     /// What is left of it at `now`; `None` once it is over.
     pub fn left(&self, now: Timestamp) -> Option<Span> {

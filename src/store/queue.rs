@@ -189,7 +189,7 @@ fn size(frame: &Frame) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jail::{Ban, JailName, Origin};
+    use crate::jail::{Ban, JailName};
     use crate::source::{FilePosition, Position};
     use crate::store::record::{PositionRecord, Subject};
     use crate::time::Timestamp;
@@ -202,17 +202,7 @@ mod tests {
 
     fn ban(n: u32) -> Change {
         let host = crate::addr::Host::new(std::net::Ipv4Addr::from(n).into());
-        Change::Ban(Ban {
-            jail: JailName::manual(),
-            target: crate::addr::Net::host(host),
-            since: Timestamp::from_secs(1),
-            until: None,
-            failures: 5,
-            count: 1,
-            origin: Origin::Jail,
-            reason: None,
-            effective: true,
-        })
+        Change::Ban(Ban::example(JailName::manual(), crate::addr::Net::host(host)))
     }
 
     fn position(offset: u32) -> PositionRecord {
@@ -235,6 +225,7 @@ mod tests {
         let last = frames.last().unwrap().frame.changes.last().unwrap();
         assert_eq!(*last, window(99, 200 + 1999 % 7));
     }
+
     #[test]
     fn of_a_flood_of_addresses_bans_and_the_last_position_stay() {
         let mut queue = Queue::default();

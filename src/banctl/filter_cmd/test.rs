@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
-use super::{TestArgs, config, dialect, files, spec};
+use super::{TestArgs, config, fail2ban, files, spec, without_end};
 use crate::banctl::failure::{Failure, lost};
 use crate::banctl::table::{Look, Tone};
 use crate::config::FilterLibrary;
 use crate::exit;
-use crate::fail2ban::dialect as fail2ban;
+use crate::fail2ban::dialect;
 use crate::fail2ban::matcher::test::rules;
 use crate::filter::compile::Tag;
 use crate::filter::explain::{self, Matched, WhyNot};
@@ -45,13 +45,13 @@ pub fn run(
     let shown = if json { None } else { Some(look) };
     if let Some(dir) = &args.fail2ban_dir {
         let rules = rules(dir, &args.filter).map_err(|why| (exit::CONFIG, Some(why.to_string())))?;
-        return dialect::run(args, &rules, timezone, now, shown, out);
+        return fail2ban::run(args, &rules, timezone, now, shown, out);
     }
     let spec = spec(&args.filter)?;
     let found = files(library, &spec.name)?;
-    if fail2ban::is_meant(&found.base) {
-        let program = fail2ban::load(&spec, &found.sources(), timezone, now).map_err(config)?;
-        return dialect::run(args, program.rules(), timezone, now, shown, out);
+    if dialect::is_meant(&found.base) {
+        let program = dialect::load(&spec, &found.sources(), timezone, now).map_err(config)?;
+        return fail2ban::run(args, program.rules(), timezone, now, shown, out);
     }
     let filter = Arc::new(Filter::load(&spec, &found.sources()).map_err(config)?);
     let limits = Limits::default();
@@ -83,8 +83,7 @@ pub fn run(
                 });
             });
             report.sum.add(counts);
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let line = without_end(line);
             let ignored = counts.ignored > 0;
             let shown = if json {
                 writeln!(out, "{}", object(&filter, number, line, seen.as_ref(), ignored))

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::literal::parse;
+use crate::filter::compile::group_names;
 
 /// Memory one compiled regex may take. Bytes.
 pub const REGEX_BYTES_MAX: usize = 64 << 20;
@@ -36,10 +37,7 @@ impl Linear {
             let _ = made.set(Some(compile(text)?));
         }
         let tree = tree.ok_or_else(|| regex::Error::Syntax("the regex has no tree".to_owned()))?;
-        let mut names = Vec::new();
-        note_names(&tree, &mut names);
-        names.sort_by_key(|(_, number)| *number);
-        names.dedup();
+        let names = group_names(&tree).into_iter().map(|(number, name)| (name, number)).collect();
         Ok((Linear { text: text.to_owned(), names, made }, tree))
     }
 
@@ -59,20 +57,6 @@ impl Linear {
 
 fn compile(text: &str) -> Result<regex::Regex, regex::Error> {
     regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build()
-}
-
-fn note_names(hir: &Hir, names: &mut Vec<(String, usize)>) {
-    match hir.kind() {
-        HirKind::Capture(capture) => {
-            names.extend(capture.name.as_deref().map(|name| (name.to_owned(), capture.index as usize)));
-            note_names(&capture.sub, names);
-        }
-        HirKind::Repetition(repetition) => note_names(&repetition.sub, names),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
-            parts.iter().for_each(|part| note_names(part, names));
-        }
-        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => {}
-    }
 }
 
 /// No fewer states than the automaton has.

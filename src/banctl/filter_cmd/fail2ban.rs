@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Write};
 
 use chrono_tz::Tz;
 
-use super::TestArgs;
+use super::{TestArgs, without_end};
 use crate::banctl::failure::{Failure, fail, lost};
 use crate::banctl::table::{Look, Tone, clock};
 use crate::exit;
@@ -83,8 +83,7 @@ impl Report<'_> {
             }
         };
         writeln!(out, "{number}: {verdict}")?;
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let line = escape(line.strip_suffix(b"\r").unwrap_or(line));
+        let line = escape(without_end(line));
         match outcome {
             Outcome::Failure(hit) => {
                 writeln!(out, "  {line}")?;
