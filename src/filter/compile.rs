@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use regex_syntax::hir::Hir;
 
+use super::tree;
+
 /// What `<HOST>` stands for: anything that may be an address. What was captured is then read by
 /// [`Host::from_bytes`](crate::addr::Host::from_bytes), which decides. IPv4 first, so that `<HOST>:\d+` and
 /// `<HOST>(?::\d+)?` leave the port out.
@@ -15,18 +17,6 @@ pub const HOST: &str = concat!(
     r"|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,44}(?:%[0-9A-Za-z_.-]{1,16})?)",
     r")",
 );
-
-/// A regex as a tree, by the dialect of all patterns: bytes, and `.` is any of them.
-pub(super) fn parse(regex: &str) -> Option<Hir> {
-    regex_syntax::ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .dot_matches_new_line(true)
-        .nest_limit(100)
-        .build()
-        .parse(regex)
-        .ok()
-}
 
 /// How deep `<name>`s may nest in one another.
 const DEFINE_DEPTH_MAX: usize = 16;
@@ -135,14 +125,7 @@ pub fn expand(
 ) -> Result<Expanded, PatternError> {
     let builder = put_together(prefix, text, defines)?;
     let Builder { out, pieces, tags, .. } = builder;
-    let hir = regex_syntax::ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .dot_matches_new_line(true)
-        .nest_limit(100)
-        .build()
-        .parse(&out)
-        .map_err(|error| syntax_error(&error, &pieces, text.len()))?;
+    let hir = tree::parse(&out).map_err(|error| syntax_error(&error, &pieces, text.len()))?;
     let names = group_names(&hir);
     let groups = names
         .into_iter()

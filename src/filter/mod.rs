@@ -17,6 +17,7 @@ pub mod samples;
 pub mod session;
 pub mod set;
 pub mod timestamp;
+mod tree;
 
 use std::fmt;
 use std::str::FromStr;

@@ -10,9 +10,10 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input};
 use regex_syntax::hir::Hir;
 
-use super::compile::{Expanded, Tag, parse};
+use super::compile::{Expanded, Tag};
 use super::literal::Traits;
 use super::program::{Outcome, Program, ProgramCache};
+use super::tree;
 
 /// What a match means. In the order in which the patterns of a filter are tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -115,7 +116,7 @@ impl Pattern {
 
     /// The pattern as a tree, for matching and lint.
     pub fn hir(&self) -> Option<Hir> {
-        parse(&self.regex)
+        tree::parse(&self.regex).ok()
     }
 
     pub fn has(&self, tag: &Tag) -> bool {

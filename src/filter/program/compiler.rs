@@ -1,12 +1,10 @@
 //! From a pattern's tree to its program.
 
-use std::sync::OnceLock;
-
 use regex_syntax::hir::{Hir, HirKind, Look};
 
 use super::{BranchTable, EXTRA, Extra, Hint, Info, Instruction, Program, RunMode, Set, address};
-use crate::filter::compile::{HOST, parse};
 use crate::filter::literal::{ByteSet, class_bytes, first_bytes};
+use crate::filter::tree;
 
 /// Larger programs are left to the general engine. Instructions.
 const INSTRUCTIONS_MAX: usize = 4000;
@@ -175,9 +173,7 @@ impl Compiler<'_> {
     /// `<HOST>` as one instruction, where what follows cannot begin with anything that an address could go on with:
     /// then the text has one reading as an address at most.
     fn address(&mut self, capture: &regex_syntax::hir::Capture, next: u16) -> Option<u16> {
-        static WRITTEN: OnceLock<Option<Hir>> = OnceLock::new();
-        let written = WRITTEN.get_or_init(|| parse(HOST));
-        if written.as_ref() != Some(&*capture.sub) {
+        if *capture.sub != *tree::host() {
             return None;
         }
         let after = self.info(next);

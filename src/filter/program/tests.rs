@@ -18,7 +18,7 @@ fn wanted(regex: &str, text: &[u8]) -> Option<Vec<Option<usize>>> {
 }
 
 fn got(regex: &str, text: &[u8]) -> Result<Option<Vec<Option<usize>>>, Outcome> {
-    let hir = crate::filter::compile::parse(regex).unwrap();
+    let hir = crate::filter::tree::parse(regex).unwrap();
     let groups: Vec<usize> = (1..=hir.properties().explicit_captures_len()).collect();
     let program = Program::new(&hir, &groups).ok_or(Outcome::Costly)?;
     let mut slots = Vec::new();
@@ -115,7 +115,7 @@ fn around_host() -> [String; 5] {
 #[test]
 fn an_address_is_one_instruction_where_nothing_can_go_on_with_it() {
     let single = |regex: &str| {
-        let hir = crate::filter::compile::parse(regex).unwrap();
+        let hir = crate::filter::tree::parse(regex).unwrap();
         let program = Program::new(&hir, &[1]).unwrap();
         program.code.iter().any(|instruction| matches!(instruction, Instruction::Address { .. }))
     };
