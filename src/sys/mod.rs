@@ -7,6 +7,7 @@ pub mod peer;
 pub mod readiness;
 pub mod resolver;
 pub mod rest;
+pub mod simd;
 pub mod timer;
 
 /// Gives up every capability of the calling thread, and of no other, for tests of what happens without.

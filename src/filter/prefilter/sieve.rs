@@ -9,27 +9,25 @@
 //! the beginning of a line that matches is in that line or in one before it. A line that the search stops in is
 //! looked at whatever the literal was, and the search goes on behind it, so that no literal hides another one.
 
-use std::cmp::Reverse;
+mod grams;
+mod sample;
+mod search;
+
 use std::collections::HashMap;
 
-use aho_corasick::packed;
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
+use self::sample::Sample;
+use self::search::Search;
 use super::Filter;
 use crate::filter::frame::{FrameKind, IdentGlob};
 use crate::filter::literal::Literal;
+use crate::sys::simd::WINDOW;
 
 /// So little text is read line by line: a log that is followed comes in such blocks. Bytes.
 const BLOCK_BYTES_MIN: usize = 32 << 10;
-/// From how much text is learned how common the literals are. Bytes.
-const SAMPLE_BYTES: usize = 32 << 10;
-/// The packed searcher looks for the first four bytes of all literals at once, if they are so long. Bytes.
-const LITERAL_BYTES_MIN: usize = 4;
-/// The packed searcher takes no more.
-const LITERALS_MAX: usize = 64;
-/// How long a text is that literals share, and whether those are taken first that most of them share, which leaves fewer
-/// to search for, or the rarest, which are found sooner. Tried in this order.
-const SHARED: [(usize, bool); 4] = [(6, false), (6, true), (5, true), (LITERAL_BYTES_MIN, true)];
+/// Shorter literals have no window to be searched for. Bytes.
+const LITERAL_BYTES_MIN: usize = WINDOW;
 /// It is learned anew where more than one line in so many was looked at in vain.
 const VAIN_LINES: u64 = 16;
 
@@ -38,7 +36,7 @@ const VAIN_LINES: u64 = 16;
 pub struct Sieve {
     /// What is chosen from; `None`: some pattern has no literal, so that every line has to be looked at.
     choices: Option<Choices>,
-    searcher: Option<packed::Searcher>,
+    searcher: Option<Search>,
     /// Blocks until it may be learned anew, and how many that were the last time.
     wait: u32,
     waited: u32,
@@ -101,7 +99,7 @@ impl Sieve {
         self.waited = (self.waited * 2).max(8);
         self.wait = self.waited;
         let Some(choices) = &self.choices else { return };
-        self.searcher = choices.searcher(&Sample::new(&block[..block.len().min(SAMPLE_BYTES)]));
+        self.searcher = choices.searcher(&Sample::new(block));
     }
 }
 
@@ -135,9 +133,9 @@ impl Choices {
         set.into_iter().map(number).collect()
     }
 
-    /// Searches for that choice which stops least often in `sample`; `None`: there is no searcher for so many.
-    fn searcher(&self, sample: &Sample<'_>) -> Option<packed::Searcher> {
-        let stops: Vec<usize> = self.literals.iter().map(|literal| sample.count(literal)).collect();
+    /// Searches for that choice which stops least often in `sample`; `None`: it would not pay.
+    fn searcher(&self, sample: &Sample<'_>) -> Option<Search> {
+        let stops = sample.stops(&self.literals);
         let mut chosen = vec![false; self.literals.len()];
         for needs in &self.filters {
             // A literal more makes the search a little slower even where it is never met.
@@ -161,36 +159,7 @@ impl Choices {
         }
         let chosen: Vec<&[u8]> =
             (0..chosen.len()).filter(|at| chosen[*at]).map(|at| &self.literals[at][..]).collect();
-        let needed = from_the_rarest(share(without_implied(chosen), sample), sample);
-        if needed.len() > LITERALS_MAX {
-            return None;
-        }
-        packed::Config::new().builder().extend(in_buckets(&needed)).build()
-    }
-}
-
-/// Text of the log that says what is common in it.
-struct Sample<'t> {
-    text: &'t [u8],
-    bytes: [u32; 256],
-}
-
-impl<'t> Sample<'t> {
-    fn new(text: &'t [u8]) -> Sample<'t> {
-        let mut bytes = [1; 256];
-        text.iter().for_each(|byte| bytes[usize::from(*byte)] += 1);
-        Sample { text, bytes }
-    }
-
-    /// How often `literal` is met.
-    fn count(&self, literal: &[u8]) -> usize {
-        memmem::find_iter(self.text, literal).count()
-    }
-
-    /// How common the bytes are that `literal` begins with, on a scale of its own.
-    fn commonness(&self, literal: &[u8]) -> u32 {
-        let beginning = literal.iter().take(LITERAL_BYTES_MIN);
-        beginning.map(|byte| self.bytes[usize::from(*byte)].ilog2()).sum()
+        Search::new(&without_implied(chosen), sample)
     }
 }
 
@@ -200,73 +169,6 @@ fn without_implied(literals: Vec<&[u8]>) -> Vec<&[u8]> {
         literals.iter().any(|other| other.len() < literal.len() && memmem::find(literal, other).is_some())
     };
     literals.iter().copied().filter(|literal| !implied(literal)).collect()
-}
-
-/// Until there are few enough, literals that have a text in common are searched for by that, where it is not common
-/// in `sample`.
-fn share<'l>(literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
-    if literals.len() <= LITERALS_MAX {
-        return literals;
-    }
-    let tried = SHARED.into_iter().map(|(bytes, most)| share_of(bytes, most, literals.clone(), sample));
-    tried.into_iter().find(|shared| shared.len() <= LITERALS_MAX).unwrap_or(literals)
-}
-
-/// The same by texts of so many bytes, as far as there are such.
-fn share_of<'l>(bytes: usize, most: bool, mut literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
-    let mut holders: HashMap<&[u8], usize> = HashMap::new();
-    for window in literals.iter().flat_map(|literal| literal.windows(bytes)) {
-        *holders.entry(window).or_default() += 1;
-    }
-    let mut shared: Vec<(usize, Reverse<usize>, u32, &[u8])> = holders
-        .into_iter()
-        .filter(|(_, held)| *held > 1)
-        .map(|(window, held)| {
-            let held = Reverse(if most { held } else { 0 });
-            (sample.count(window), held, sample.commonness(window), window)
-        })
-        .collect();
-    shared.sort_unstable();
-    for (_, _, _, window) in shared {
-        if literals.len() <= LITERALS_MAX {
-            break;
-        }
-        let before = literals.len();
-        let rest: Vec<&[u8]> =
-            literals.iter().copied().filter(|literal| memmem::find(literal, window).is_none()).collect();
-        if rest.len() + 1 < before {
-            literals = rest;
-            literals.push(window);
-        }
-    }
-    literals
-}
-
-/// The literals from those of their bytes on that are rare together: the searcher finds places that look like a
-/// beginning at once, and compares the rest one by one.
-fn from_the_rarest<'l>(literals: Vec<&'l [u8]>, sample: &Sample<'_>) -> Vec<&'l [u8]> {
-    let tail = |literal: &'l [u8]| {
-        let stops = sample.count(literal);
-        let starts = 0..=literal.len() - LITERAL_BYTES_MIN;
-        let mut tails: Vec<&[u8]> = starts.map(|start| &literal[start..]).collect();
-        tails.sort_by_key(|tail| sample.commonness(tail));
-        // Not one that stands where the literal does not.
-        tails.into_iter().find(|tail| sample.count(tail) == stops).unwrap_or(literal)
-    };
-    let mut tails: Vec<&[u8]> = literals.into_iter().map(tail).collect();
-    tails.sort_unstable();
-    tails.dedup();
-    tails
-}
-
-/// The searcher deals literals out to 8 buckets in turn, or to 16 where they are more than 32, and a place looks like a
-/// beginning if its bytes look like those of one bucket. So neighbours in alphabetical order come into one.
-fn in_buckets<'l>(sorted: &[&'l [u8]]) -> Vec<&'l [u8]> {
-    let buckets = if sorted.len() > 32 { 16 } else { 8 };
-    let mut dealt = sorted.to_vec();
-    let places = (0..buckets).flat_map(|bucket| (bucket..sorted.len()).step_by(buckets));
-    places.zip(sorted).for_each(|(place, literal)| dealt[place] = literal);
-    dealt
 }
 
 /// Parts of the names of the programs that `filter` reads, of which one is in each of its lines; `None`: there may be
@@ -312,7 +214,7 @@ fn exact(set: &[Literal]) -> Option<Vec<Vec<u8>>> {
 
 /// The lines of a block that are to be looked at, one after another.
 pub struct Lines<'s, 'b> {
-    searcher: Option<&'s packed::Searcher>,
+    searcher: Option<&'s Search>,
     block: &'b [u8],
     at: usize,
     /// Of the line at `at`; at the end: how many there were.
@@ -326,10 +228,7 @@ impl<'b> Lines<'_, 'b> {
         let block = self.block;
         let mut hit = self.at;
         if let Some(searcher) = self.searcher {
-            hit = match searcher.find_in(block, (self.at..block.len()).into()) {
-                Some(found) => found.start(),
-                None => block.len(),
-            };
+            hit = searcher.find(block, self.at).unwrap_or(block.len());
             let passed = &block[self.at..hit];
             if let Some(end) = memrchr(b'\n', passed) {
                 self.index += memchr_iter(b'\n', &passed[..=end]).count();
@@ -390,7 +289,7 @@ mod tests {
         ) {
             let block = words.concat().into_bytes();
             let literals = [&b"wanted"[..], b"dxyz"];
-            let searcher = packed::Config::new().builder().extend(literals).build();
+            let searcher = Search::new(&literals, &Sample::new(b"an ordinary line\n"));
             let with: Vec<(usize, &[u8])> = block
                 .split(|byte| *byte == b'\n')
                 .enumerate()
@@ -423,20 +322,8 @@ mod tests {
             let choices = sieve.choices.unwrap();
             let text = common.repeat(100);
             let searcher = choices.searcher(&Sample::new(text.as_bytes())).unwrap();
-            searcher.find(common).is_none()
+            searcher.find(common.as_bytes(), 0).is_none()
         };
         assert!(rare("nothing of all that\n") && rare("user= connected\n"));
-    }
-
-    #[test]
-    fn many_literals_come_down_to_what_they_share() {
-        let literals: Vec<Vec<u8>> =
-            (0..100u8).map(|n| [&b"failed with "[..], &[b'a' + n % 26, n, b'x']].concat()).collect();
-        let literals: Vec<&[u8]> = literals.iter().map(Vec::as_slice).collect();
-        let shared = share(literals.clone(), &Sample::new(b"an ordinary line\n"));
-        assert!(shared.len() <= LITERALS_MAX);
-        assert!(
-            literals.iter().all(|literal| shared.iter().any(|part| memmem::find(literal, part).is_some()))
-        );
     }
 }
