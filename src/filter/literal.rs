@@ -241,7 +241,7 @@ fn is_atom(hir: &Hir) -> bool {
 }
 
 /// The letter of a class like `[Aa]`, in lower case.
-fn folded_letter(hir: &Hir) -> Option<u8> {
+pub fn folded_letter(hir: &Hir) -> Option<u8> {
     let HirKind::Class(class) = hir.kind() else { return None };
     let set = class_bytes(class)?;
     let letter = (b'a'..=b'z').find(|letter| set.contains(*letter))?;

@@ -74,12 +74,12 @@ pub struct ProgramCache {
 
 #[derive(Debug)]
 enum Instruction {
-    /// `head`: the first eight bytes, or fewer and `mask` tells how many; `rest`: those after.
+    /// `head`: the first eight bytes, or all; `tail`: the last eight, where there are more; `middle`: what is left.
     Literal {
-        head: u64,
-        mask: u64,
+        head: Head,
+        tail: u64,
         len: u32,
-        rest: Box<[u8]>,
+        middle: Option<Box<[u8]>>,
         next: u16,
     },
     One {
@@ -92,6 +92,8 @@ enum Instruction {
         max: u32,
         mode: RunMode,
         hint: Hint,
+        /// What of `next` is the first to look at the text.
+        ahead: u16,
         next: u16,
     },
     Branches {
@@ -133,6 +135,16 @@ enum Instruction {
         negated: bool,
     },
     Match,
+}
+
+/// The first bytes of a text, eight at most. Little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    bytes: u64,
+    /// Which of them there are.
+    mask: u64,
+    /// 0x20 for small letters that stand for the capital ones too.
+    fold: u64,
 }
 
 /// At most eight branches in order of preference, and for each byte those that can begin with it, as bits.
@@ -216,20 +228,21 @@ impl Program {
         'run: loop {
             let advanced = 'step: {
                 match &self.code[usize::from(pc)] {
-                    Instruction::Literal { head, mask, len, rest, next } => {
+                    Instruction::Literal { head, tail, len, middle, next } => {
                         let here = &text[at..];
+                        let len = *len as usize;
                         let fits = match here.first_chunk::<8>() {
                             Some(chunk) => {
-                                u64::from_le_bytes(*chunk) & mask == *head
-                                    && (rest.is_empty() || goes_on(&here[8..], rest))
+                                head.fits(u64::from_le_bytes(*chunk))
+                                    && (len <= 8 || ends(here, len, *tail, middle.as_deref()))
                             }
                             // Near the end of the text, where eight bytes cannot be read.
-                            None => here.len() >= *len as usize && starts_with_short(here, *head, *len),
+                            None => here.len() >= len && head.fits(read_short(here)),
                         };
                         if !fits {
                             break 'step false;
                         }
-                        at += *len as usize;
+                        at += len;
                         pc = *next;
                     }
                     Instruction::One { set, next } => {
@@ -268,8 +281,7 @@ impl Program {
                         }
                     }
                     Instruction::Branches { table } => {
-                        let mut fits =
-                            text.get(at).map_or(table.fits_at_end, |byte| table.fits[usize::from(*byte)]);
+                        let mut fits = table.fits(text, at);
                         if fits & fits.wrapping_sub(1) != 0 {
                             fits = self.narrowed(table, fits, text, at);
                         }
@@ -421,12 +433,27 @@ impl Program {
             let bit = left & left.wrapping_neg();
             left ^= bit;
             let other = match &self.code[usize::from(table.pcs[bit.trailing_zeros() as usize])] {
-                Instruction::Literal { head, mask, .. } => here & mask != *head,
+                Instruction::Literal { head, .. } => !head.fits(here),
                 _ => false,
             };
             narrowed |= if other { 0 } else { bit };
         }
         narrowed
+    }
+
+    /// Whether what follows may begin at `at`, seen without going there.
+    #[inline]
+    fn may(&self, ahead: u16, text: &[u8], at: usize) -> bool {
+        match &self.code[usize::from(ahead)] {
+            Instruction::Literal { head, .. } => {
+                text[at..].first_chunk().is_none_or(|chunk| head.fits(u64::from_le_bytes(*chunk)))
+            }
+            Instruction::Branches { table } => {
+                let fits = table.fits(text, at);
+                fits != 0 && self.narrowed(table, fits, text, at) != 0
+            }
+            _ => true,
+        }
     }
 
     /// The greatest end in `low..=high` after which the rest may match; leaves a frame for smaller ones.
@@ -436,75 +463,103 @@ impl Program {
         stack: &mut Vec<Frame>,
         pc: u16,
         low: usize,
-        high: usize,
+        mut high: usize,
         text: &[u8],
     ) -> Option<usize> {
-        let Instruction::Run { hint, .. } = &self.code[usize::from(pc)] else { unreachable!() };
-        let found = match hint {
-            Hint::Byte(byte) => low + memchr::memrchr(*byte, &text[low..text.len().min(high + 1)])?,
-            Hint::End => return (high == text.len()).then_some(high),
-            Hint::Set(set) => {
-                let table = &self.sets[usize::from(*set)].table;
-                let window = &text[low..text.len().min(high + 1)];
-                low + window.iter().rposition(|byte| table[usize::from(*byte)])?
+        let Instruction::Run { hint, ahead, .. } = &self.code[usize::from(pc)] else { unreachable!() };
+        loop {
+            let found = match hint {
+                Hint::Byte(byte) => low + memchr::memrchr(*byte, &text[low..text.len().min(high + 1)])?,
+                Hint::End => return (high == text.len()).then_some(high),
+                Hint::Set(set) => {
+                    let table = &self.sets[usize::from(*set)].table;
+                    let window = &text[low..text.len().min(high + 1)];
+                    low + window.iter().rposition(|byte| table[usize::from(*byte)])?
+                }
+                Hint::SetOrEnd(_) if high == text.len() => high,
+                Hint::SetOrEnd(set) => {
+                    let table = &self.sets[usize::from(*set)].table;
+                    low + text[low..=high].iter().rposition(|byte| table[usize::from(*byte)])?
+                }
+                Hint::Anything => high,
+            };
+            if self.may(*ahead, text, found) {
+                if found > low {
+                    stack.push(Frame::Shorter { pc, low: low as u32, high: found as u32 - 1 });
+                }
+                return Some(found);
             }
-            Hint::SetOrEnd(_) if high == text.len() => high,
-            Hint::SetOrEnd(set) => {
-                let table = &self.sets[usize::from(*set)].table;
-                low + text[low..=high].iter().rposition(|byte| table[usize::from(*byte)])?
+            if found == low {
+                return None;
             }
-            Hint::Anything => high,
-        };
-        if found > low {
-            stack.push(Frame::Shorter { pc, low: low as u32, high: found as u32 - 1 });
+            high = found - 1;
         }
-        Some(found)
     }
 
     /// The least end in `low..=high` after which the rest may match; leaves a frame for greater ones.
     #[inline]
-    fn longer(&self, stack: &mut Vec<Frame>, pc: u16, low: usize, high: usize, text: &[u8]) -> Option<usize> {
-        let Instruction::Run { hint, .. } = &self.code[usize::from(pc)] else { unreachable!() };
-        let found = match hint {
-            Hint::Byte(byte) => low + memchr::memchr(*byte, &text[low..text.len().min(high + 1)])?,
-            Hint::End => return (high == text.len()).then_some(high),
-            Hint::Set(set) => {
-                let table = &self.sets[usize::from(*set)].table;
-                let window = &text[low..text.len().min(high + 1)];
-                low + window.iter().position(|byte| table[usize::from(*byte)])?
-            }
-            Hint::SetOrEnd(set) => {
-                let table = &self.sets[usize::from(*set)].table;
-                let window = &text[low..text.len().min(high + 1)];
-                match window.iter().position(|byte| table[usize::from(*byte)]) {
-                    Some(found) => low + found,
-                    None if high == text.len() => high,
-                    None => return None,
+    fn longer(
+        &self,
+        stack: &mut Vec<Frame>,
+        pc: u16,
+        mut low: usize,
+        high: usize,
+        text: &[u8],
+    ) -> Option<usize> {
+        let Instruction::Run { hint, ahead, .. } = &self.code[usize::from(pc)] else { unreachable!() };
+        loop {
+            let found = match hint {
+                Hint::Byte(byte) => low + memchr::memchr(*byte, &text[low..text.len().min(high + 1)])?,
+                Hint::End => return (high == text.len()).then_some(high),
+                Hint::Set(set) => {
+                    let table = &self.sets[usize::from(*set)].table;
+                    let window = &text[low..text.len().min(high + 1)];
+                    low + window.iter().position(|byte| table[usize::from(*byte)])?
                 }
+                Hint::SetOrEnd(set) => {
+                    let table = &self.sets[usize::from(*set)].table;
+                    let window = &text[low..text.len().min(high + 1)];
+                    match window.iter().position(|byte| table[usize::from(*byte)]) {
+                        Some(found) => low + found,
+                        None if high == text.len() => high,
+                        None => return None,
+                    }
+                }
+                Hint::Anything => low,
+            };
+            if self.may(*ahead, text, found) {
+                if found < high {
+                    stack.push(Frame::Longer { pc, at: found as u32 + 1, high: high as u32 });
+                }
+                return Some(found);
             }
-            Hint::Anything => low,
-        };
-        if found < high {
-            stack.push(Frame::Longer { pc, at: found as u32 + 1, high: high as u32 });
+            if found == high {
+                return None;
+            }
+            low = found + 1;
         }
-        Some(found)
     }
 }
 
-/// `text.starts_with(literal)`, eight bytes at a time: these are too short for a call to pay.
+/// Whether a literal of `len` bytes, more than eight, stands at the start of `text`, its first eight bytes aside. Eight
+/// bytes at a time: these are too short for a call to pay.
 #[inline]
-fn goes_on(text: &[u8], literal: &[u8]) -> bool {
-    let Some(text) = text.get(..literal.len()) else { return false };
-    let (chunks, rest) = text.as_chunks::<8>();
-    let (wanted, wanted_rest) = literal.as_chunks::<8>();
-    let same =
-        |(chunk, wanted): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*chunk) == u64::from_le_bytes(*wanted);
-    chunks.iter().zip(wanted).all(same) && rest.iter().zip(wanted_rest).all(|(byte, wanted)| byte == wanted)
+fn ends(text: &[u8], len: usize, tail: u64, middle: Option<&[u8]>) -> bool {
+    let Some(last) = text.get(len - 8..len).and_then(|last| last.first_chunk()) else { return false };
+    u64::from_le_bytes(*last) == tail && middle.is_none_or(|middle| text[8..].starts_with(middle))
 }
 
-/// [`Instruction::Literal`] where fewer than eight bytes are left; `len` are, and so `head` holds all of it.
-fn starts_with_short(text: &[u8], head: u64, len: u32) -> bool {
-    text[..len as usize] == head.to_le_bytes()[..len as usize]
+/// Fewer than eight bytes.
+fn read_short(text: &[u8]) -> u64 {
+    text.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+impl Head {
+    /// Whether a text that begins with these eight bytes begins so.
+    #[inline]
+    fn fits(self, text: u64) -> bool {
+        (text | self.fold) & self.mask == self.bytes
+    }
 }
 
 impl BranchTable {
@@ -518,6 +573,12 @@ impl BranchTable {
             table.fits_at_end |= u8::from(info.empty || info.end) << at;
         }
         table
+    }
+
+    /// The branches that can begin with what stands at `at`, as bits.
+    #[inline]
+    fn fits(&self, text: &[u8], at: usize) -> u8 {
+        text.get(at).map_or(self.fits_at_end, |byte| self.fits[usize::from(*byte)])
     }
 }
 

@@ -72,11 +72,7 @@ mod avx2 {
     /// The groups that admit what stands at each of the 32 places from `at` on.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn groups(
-        low: &[__m256i; WINDOW],
-        high: &[__m256i; WINDOW],
-        text: &[u8; STEP + WINDOW - 1],
-    ) -> __m256i {
+    fn groups(low: &[__m256i; WINDOW], high: &[__m256i; WINDOW], text: &[u8; STEP + WINDOW - 1]) -> __m256i {
         let mut groups = _mm256_set1_epi8(-1);
         for place in 0..WINDOW {
             // SAFETY: the last of four reads begins at the fourth of 35 bytes.

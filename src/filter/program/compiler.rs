@@ -2,12 +2,14 @@
 
 use regex_syntax::hir::{Hir, HirKind, Look};
 
-use super::{BranchTable, EXTRA, Extra, Hint, Info, Instruction, Program, RunMode, Set, address};
-use crate::filter::literal::{ByteSet, class_bytes, first_bytes};
+use super::{BranchTable, EXTRA, Extra, Head, Hint, Info, Instruction, Program, RunMode, Set, address};
+use crate::filter::literal::{ByteSet, class_bytes, first_bytes, folded_letter};
 use crate::filter::tree;
 
 /// Larger programs are left to the general engine. Instructions.
 const INSTRUCTIONS_MAX: usize = 4000;
+/// Longer texts are compared in parts. Bytes.
+const LITERAL_BYTES_MAX: usize = 256;
 
 /// Builds from the end to the start, so that what follows is known.
 pub(super) struct Compiler<'e> {
@@ -57,24 +59,7 @@ impl Compiler<'_> {
     fn compile(&mut self, hir: &Hir, next: u16) -> Option<u16> {
         match hir.kind() {
             HirKind::Empty => Some(next),
-            HirKind::Literal(literal) => {
-                let mut first = ByteSet::default();
-                first.insert(literal.0[0]);
-                let info = Info { first, empty: false, end: false };
-                let bytes = &literal.0;
-                let mut head = [0; 8];
-                let in_head = bytes.len().min(8);
-                head[..in_head].copy_from_slice(&bytes[..in_head]);
-                let mask = if in_head == 8 { u64::MAX } else { (1 << (in_head * 8)) - 1 };
-                let literal = Instruction::Literal {
-                    head: u64::from_le_bytes(head),
-                    mask,
-                    len: u32::try_from(bytes.len()).ok()?,
-                    rest: bytes[in_head..].into(),
-                    next,
-                };
-                self.push(literal, info)
-            }
+            HirKind::Literal(literal) => self.literal(&literal.0, next),
             HirKind::Class(class) => {
                 let first = class_bytes(class)?;
                 let set = self.set(first)?;
@@ -122,7 +107,10 @@ impl Compiler<'_> {
                 self.push(Instruction::Save { slot: (group * 2) as u16, next: inside }, info)
             }
             HirKind::Concat(parts) => {
-                parts.iter().rev().try_fold(next, |next, part| self.compile(part, next))
+                parts.iter().rev().try_fold(next, |next, part| match folded_letter(part) {
+                    Some(letter) => self.folded(letter, next),
+                    None => self.compile(part, next),
+                })
             }
             HirKind::Alternation(parts) => {
                 let mut branches = Vec::new();
@@ -139,6 +127,63 @@ impl Compiler<'_> {
                 }
             }
         }
+    }
+
+    /// `bytes`, together with those that come right after them.
+    fn literal(&mut self, bytes: &[u8], next: u16) -> Option<u16> {
+        let mut bytes = bytes.to_vec();
+        if let Some((head, after, next)) = self.written(next)
+            && let together = bytes.len() + after.len()
+            && (together <= 8 || (head.fold == 0 && together <= LITERAL_BYTES_MAX))
+        {
+            let fold = if head.fold == 0 { 0 } else { head.fold << (bytes.len() * 8) };
+            bytes.extend(after);
+            return self.push_literal(&bytes, fold, next);
+        }
+        self.push_literal(&bytes, 0, next)
+    }
+
+    /// A letter of either case, together with what comes right after it.
+    fn folded(&mut self, letter: u8, next: u16) -> Option<u16> {
+        if let Some((head, after, next)) = self.written(next)
+            && after.len() < 8
+        {
+            return self.push_literal(&[&[letter], &after[..]].concat(), head.fold << 8 | 0x20, next);
+        }
+        self.push_literal(&[letter], 0x20, next)
+    }
+
+    /// The literal at `pc`, its bytes and what comes after it.
+    fn written(&self, pc: u16) -> Option<(Head, Vec<u8>, u16)> {
+        let Instruction::Literal { head, tail, len, middle, next } = &self.code[usize::from(pc)] else {
+            return None;
+        };
+        let len = *len as usize;
+        let mut bytes = head.bytes.to_le_bytes()[..len.min(8)].to_vec();
+        bytes.extend_from_slice(middle.as_deref().unwrap_or_default());
+        bytes.extend_from_slice(&tail.to_le_bytes()[8 - len.saturating_sub(bytes.len()).min(8)..]);
+        Some((*head, bytes, *next))
+    }
+
+    /// `fold`: of the first eight bytes.
+    fn push_literal(&mut self, bytes: &[u8], fold: u64, next: u16) -> Option<u16> {
+        let mut first = ByteSet::default();
+        first.insert(*bytes.first()?);
+        first.insert(bytes[0] & !(fold as u8));
+        let word = |bytes: &[u8]| {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            u64::from_le_bytes(word)
+        };
+        let len = bytes.len();
+        let literal = Instruction::Literal {
+            head: Head { bytes: word(&bytes[..len.min(8)]), mask: word(&[0xff; 8][..len.min(8)]), fold },
+            tail: if len > 8 { word(&bytes[len - 8..]) } else { 0 },
+            len: u32::try_from(len).ok()?,
+            middle: bytes.get(8..len.saturating_sub(8)).filter(|middle| !middle.is_empty()).map(Box::from),
+            next,
+        };
+        self.push(literal, Info { first, empty: false, end: false })
     }
 
     fn extra(&mut self, extra: &Extra, next: u16) -> Option<u16> {
@@ -236,7 +281,16 @@ impl Compiler<'_> {
             info.end = after.end;
         }
         let max = max.unwrap_or(u32::MAX);
-        self.push(Instruction::Run { set, min, max, mode, hint, next }, info)
+        let ahead = self.ahead(next);
+        self.push(Instruction::Run { set, min, max, mode, hint, ahead, next }, info)
+    }
+
+    /// The first instruction from `pc` on that looks at the text.
+    fn ahead(&self, mut pc: u16) -> u16 {
+        while let Instruction::Save { next, .. } = &self.code[usize::from(pc)] {
+            pc = *next;
+        }
+        pc
     }
 
     fn repeat(&mut self, sub: &Hir, min: u32, max: Option<u32>, greedy: bool, next: u16) -> Option<u16> {

@@ -22,7 +22,10 @@ pub struct Search(How);
 
 #[derive(Debug)]
 enum How {
-    Windows { halves: Halves, grams: Grams },
+    Windows {
+        halves: Halves,
+        grams: Grams,
+    },
     /// Where the processor lacks what [`Halves`] needs, or a literal has no window.
     Automaton(AhoCorasick),
 }
