@@ -40,8 +40,17 @@ impl FrameKind {
     /// Takes `line` (without its line end) apart; `None` if it is not built like this.
     #[inline]
     pub fn split(self, line: &[u8]) -> Option<Framed<'_>> {
+        self.split_seen(line, None)
+    }
+
+    /// The same, of a line that was glanced at already.
+    #[inline]
+    pub(super) fn split_seen<'l>(self, line: &'l [u8], glance: Option<Glance<'l>>) -> Option<Framed<'l>> {
         match self {
-            FrameKind::Syslog => common(line).or_else(|| syslog(line)),
+            FrameKind::Syslog => {
+                let glance = glance.or_else(|| glance_syslog(line));
+                glance.and_then(|glance| common(line, glance)).or_else(|| syslog(line))
+            }
             FrameKind::Date => date(line),
             FrameKind::Line => Some(Framed {
                 kind: self,
@@ -90,20 +99,13 @@ fn date(line: &[u8]) -> Option<Framed<'_>> {
 
 /// A line of the commonest form, as [`syslog`] would take it apart; `None` says nothing.
 #[inline]
-fn common(line: &[u8]) -> Option<Framed<'_>> {
-    let (ident, message) = glance_syslog(line)?;
+fn common<'l>(line: &'l [u8], glance: Glance<'l>) -> Option<Framed<'l>> {
+    let Glance { date_len, ident, pid, message } = glance;
     let (len, date) = timestamp::at_start(line)?;
-    let host = after_date(line)?;
     // The date as read must end where it was seen to end.
-    if len + 1 + host.len() != line.len() || memchr::memchr2(b'[', b':', ident).is_some() {
+    if len != date_len || ident.iter().any(|byte| matches!(byte, b'[' | b':')) {
         return None;
     }
-    // Between ident and message stands `[PID]: ` or `: `.
-    let start = ident.as_ptr().addr() - line.as_ptr().addr() + ident.len();
-    let pid = match &line[start..line.len() - message.len()] {
-        [b'[', pid @ .., b']', b':', b' '] => Some(pid),
-        _ => None,
-    };
     Some(Framed {
         kind: FrameKind::Syslog,
         date: Some(date),
@@ -363,12 +365,22 @@ fn repeated(message: &[u8]) -> (&[u8], u32) {
     if message.first() == Some(&b'm') { open().unwrap_or((message, 1)) } else { (message, 1) }
 }
 
+/// What a glance at a line shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Glance<'l> {
+    date_len: usize,
+    pub ident: &'l [u8],
+    pid: Option<&'l [u8]>,
+    pub message: &'l [u8],
+}
+
 /// What would be ident and message of a line of the two commonest syslog forms, if [`FrameKind::Syslog`] finds
 /// it well formed, and if the ident holds neither `[` nor `:`; most of the line is not looked at. For other
 /// forms `None`, which says nothing.
 #[inline]
-pub(super) fn glance_syslog(line: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn glance_syslog(line: &[u8]) -> Option<Glance<'_>> {
     let rest = after_date(line)?;
+    let date_len = line.len() - rest.len() - 1;
     let host = near_blank(rest)?;
     if host == 0 || rest[host - 1] == b':' {
         return None;
@@ -376,19 +388,19 @@ pub(super) fn glance_syslog(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = &rest[host + 1..];
     let word = near_blank(rest)?;
     let [ident @ .., b':'] = &rest[..word] else { return None };
-    let ident = match ident {
+    let (ident, pid) = match ident {
         [ident @ .., b']'] => {
             let open = ident.iter().rposition(|b| !b.is_ascii_digit())?;
             if ident[open] != b'[' {
                 return None;
             }
-            &ident[..open]
+            (&ident[..open], Some(&ident[open + 1..]))
         }
-        ident => ident,
+        ident => (ident, None),
     };
     let message = &rest[word + 1..];
     let plain = !ident.is_empty() && !matches!(message.first(), None | Some(b' ' | b'[' | b'm'));
-    plain.then_some((ident, message))
+    plain.then_some(Glance { date_len, ident, pid, message })
 }
 
 /// The first blank, which is thought to be near: eight bytes at a time, without the set-up of a search through much.

@@ -10,12 +10,12 @@
 //! no syslog lines have two lanes of their own, for filters with the frames `date` and `line`.
 //!
 //! The answer is a superset: what is not proposed here cannot match; what is proposed is then matched in
-//! earnest. Literals that overlap: a search that does not go back misses a literal that begins inside another
-//! one's occurrence, so each literal also stands for those it can hide (`hides` in [`gate`]).
+//! earnest.
 
 mod gate;
 mod ident;
 mod lane;
+mod search;
 mod sieve;
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ use self::ident::IdentCache;
 use self::lane::Lane;
 pub use self::sieve::{Asked, Sieve};
 use super::Filter;
-use super::frame::{self, FrameKind};
+use super::frame::{self, FrameKind, Glance};
 use super::literal::{ByteSet, Literal, Traits};
 use super::pattern::Kind;
 
@@ -162,26 +162,28 @@ impl Prefilter {
         self.bits.next(from)
     }
 
-    /// Whether any pattern may match `line` (without its line end); [`Prefilter::next`] tells which.
+    /// Whether any pattern may match `line` (without its line end), and what a glance at the line showed;
+    /// [`Prefilter::next`] tells which patterns.
     #[inline]
-    pub fn candidates(&mut self, line: &[u8]) -> bool {
+    pub(super) fn candidates<'l>(&mut self, line: &'l [u8]) -> (bool, Option<Glance<'l>>) {
         if self.dirty {
             self.bits.clear();
             self.dirty = false;
         }
+        self.lane = 0;
         if !self.on {
-            self.lane = 0;
             self.bits.0.fill(u64::MAX);
             let spare = self.bits.0.len() * 64 - self.entries.len();
             if let Some(last) = self.bits.0.last_mut() {
                 *last >>= spare;
             }
             self.dirty = true;
-            return true;
+            return (true, None);
         }
-        self.lane = 0;
+        let mut glance = None;
         if self.has_syslog {
-            let (lane, message) = self.syslog_lane(line);
+            glance = frame::glance_syslog(line);
+            let (lane, message) = self.syslog_lane(line, glance);
             self.lane = lane;
             if lane != 0 {
                 self.dirty |= self.lanes[usize::from(lane)].search(message, &self.entries, &mut self.bits);
@@ -195,7 +197,7 @@ impl Prefilter {
         if let Some(lane) = &mut self.line {
             self.dirty |= lane.search(line, &self.entries, &mut self.bits);
         }
-        self.dirty
+        (self.dirty, glance)
     }
 
     /// Whether `filter` of the set is known to read the program that wrote the last line.
@@ -206,8 +208,8 @@ impl Prefilter {
 
     /// The lane of a syslog line and its message. Lane 0: nobody reads it, or it is no syslog line.
     #[inline]
-    fn syslog_lane<'l>(&mut self, line: &'l [u8]) -> (u16, &'l [u8]) {
-        if let Some((ident, message)) = frame::glance_syslog(line)
+    fn syslog_lane<'l>(&mut self, line: &'l [u8], glance: Option<Glance<'l>>) -> (u16, &'l [u8]) {
+        if let Some(Glance { ident, message, .. }) = glance
             && let Some(lane) = self.idents.lane(ident)
         {
             return (lane, message);
@@ -258,7 +260,7 @@ mod tests {
     fn found(toml: &str, line: &str) -> Vec<String> {
         let filter = Arc::new(Filter::from_toml("x", toml, "x").unwrap());
         let (_, mut prefilter) = Prefilter::new(&[Arc::clone(&filter)], true);
-        let any = prefilter.candidates(line.as_bytes());
+        let (any, _) = prefilter.candidates(line.as_bytes());
         let mut at = 0;
         let mut texts = Vec::new();
         while let Some(index) = prefilter.next(at) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono_tz::Tz;
 
 use super::compile::Tag;
-use super::frame::{FrameKind, Framed};
+use super::frame::{FrameKind, Framed, Glance};
 use super::pattern::{Kind, MatchCache, Pattern};
 use super::peer::{self, TrustedProxies};
 use super::prefilter::{Prefilter, Sieve};
@@ -117,10 +117,9 @@ impl FilterSet {
         let mut vain = 0;
         while let Some((index, line)) = lines.next() {
             let text = line.strip_suffix(b"\r").unwrap_or(line);
-            if prefilter.candidates(text) {
-                scan.line(prefilter, line, text, index);
-            } else {
-                vain += 1;
+            match prefilter.candidates(text) {
+                (true, glance) => scan.line(prefilter, line, text, glance, index),
+                (false, _) => vain += 1,
             }
         }
         let mut counts = scan.counts;
@@ -175,7 +174,14 @@ struct Line<'l> {
 
 impl Scan<'_, '_> {
     /// Tries the candidates on one line; of each filter the first that matches counts.
-    fn line(&mut self, prefilter: &Prefilter, whole: &[u8], text: &[u8], index: usize) {
+    fn line<'l>(
+        &mut self,
+        prefilter: &Prefilter,
+        whole: &'l [u8],
+        text: &'l [u8],
+        glance: Option<Glance<'l>>,
+        index: usize,
+    ) {
         self.counts.candidates += 1;
         let filters = self.filters;
         let mut from = 0;
@@ -186,7 +192,7 @@ impl Scan<'_, '_> {
             let (at, number) = prefilter.pattern(candidate);
             let filter = &filters[at];
             if current.is_none_or(|(known, _)| known != at) {
-                let framed = filter.frame_of(text, prefilter.reads(at));
+                let framed = filter.frame_of(text, prefilter.reads(at), glance);
                 current = Some((at, framed.map(|framed| Line { whole, index, framed })));
             }
             let Some((_, Some(line))) = current else { continue };
@@ -340,14 +346,14 @@ pub type PatternMatch = (usize, Vec<(Tag, Vec<u8>)>);
 impl Filter {
     /// Takes a line apart in the first of the filter's frames that fits it, program name included.
     pub fn frame<'l>(&self, line: &'l [u8]) -> Option<Framed<'l>> {
-        self.frame_of(line, false)
+        self.frame_of(line, false, None)
     }
 
-    /// The same. `reads`: the line's program name is known to fit.
+    /// The same. `reads`: the line's program name is known to fit; `glance`: what is known of the line already.
     #[inline]
-    fn frame_of<'l>(&self, line: &'l [u8], reads: bool) -> Option<Framed<'l>> {
+    fn frame_of<'l>(&self, line: &'l [u8], reads: bool, glance: Option<Glance<'l>>) -> Option<Framed<'l>> {
         self.frames.iter().find_map(|kind| {
-            let framed = kind.split(line)?;
+            let framed = kind.split_seen(line, glance)?;
             match framed.ident {
                 Some(ident) if !reads && !self.ident.is_empty() => {
                     self.ident.iter().any(|glob| glob.fits(ident, framed.short_ident)).then_some(framed)

@@ -31,17 +31,17 @@ impl Halves {
         }
     }
 
-    /// The first place at or after `at` whose four bytes some group admits and `confirm` confirms.
+    /// The first place whose four bytes some group admits and `confirm` confirms.
     ///
     /// # Panics
     /// Where it is not [`Halves::available`].
     #[inline]
     #[expect(unsafe_code, reason = "to call what only some processors can")]
-    pub fn find(&self, text: &[u8], at: usize, confirm: impl FnMut(usize) -> bool) -> Option<usize> {
+    pub fn find(&self, text: &[u8], confirm: impl FnMut(usize) -> bool) -> Option<usize> {
         assert!(Halves::available());
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has AVX2, as was asked just before.
-        return unsafe { avx2::find(self, text, at, confirm) };
+        return unsafe { avx2::find(self, text, confirm) };
         #[cfg(not(target_arch = "x86_64"))]
         return None;
     }
@@ -59,6 +59,8 @@ mod avx2 {
 
     /// Bytes looked at in one step.
     const STEP: usize = 32;
+    /// Bytes read for that.
+    const READ: usize = STEP + WINDOW - 1;
 
     #[inline]
     #[target_feature(enable = "avx2")]
@@ -93,27 +95,38 @@ mod avx2 {
     pub(super) fn find(
         halves: &Halves,
         text: &[u8],
-        mut at: usize,
         mut confirm: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
-        let low = halves.low.each_ref().map(|half| table(half));
-        let high = halves.high.each_ref().map(|half| table(half));
-        while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let (mut low, mut high) = ([_mm256_setzero_si256(); WINDOW], [_mm256_setzero_si256(); WINDOW]);
+        for place in 0..WINDOW {
+            low[place] = table(&halves.low[place]);
+            high[place] = table(&halves.high[place]);
+        }
+        let Some(last) = text.len().checked_sub(READ) else {
+            return (0..(text.len() + 1).saturating_sub(WINDOW)).find(|place| confirm(*place));
+        };
+        let mut at = 0;
+        loop {
+            // The last step begins early enough, and passes over what was seen already.
+            let from = at.min(last);
+            let chunk = text[from..].first_chunk()?;
             let groups = groups(&low, &high, chunk);
             if _mm256_testz_si256(groups, groups) == 0 {
                 let none = _mm256_movemask_epi8(_mm256_cmpeq_epi8(groups, _mm256_setzero_si256()));
-                let mut some = !none as u32;
+                let mut some = !none as u32 >> (at - from) << (at - from);
                 while some != 0 {
-                    let place = at + some.trailing_zeros() as usize;
+                    let place = from + some.trailing_zeros() as usize;
                     if confirm(place) {
                         return Some(place);
                     }
                     some &= some - 1;
                 }
             }
+            if from == last {
+                return None;
+            }
             at += STEP;
         }
-        (at..(text.len() + 1).saturating_sub(WINDOW)).find(|place| confirm(*place))
     }
 }
 
@@ -128,14 +141,13 @@ mod tests {
         fn every_window_that_was_admitted_is_found(
             text in prop::collection::vec(prop_oneof![Just(b'a'), Just(b'b'), Just(b'q'), Just(b'\n'), Just(0xe1)], 0..200),
             windows in prop::collection::vec((0..GROUPS, prop::array::uniform4(prop_oneof![Just(b'a'), Just(b'b'), Just(b'q')])), 1..6),
-            at in 0..40usize,
         ) {
             prop_assume!(Halves::available());
             let mut halves = Halves::default();
             windows.iter().for_each(|(group, window)| halves.admit(*group, *window));
             let stands = |place: usize| windows.iter().any(|(_, window)| text[place..].starts_with(window));
-            let want = (at..text.len()).find(|place| stands(*place));
-            prop_assert_eq!(halves.find(&text, at, stands), want);
+            let want = (0..text.len()).find(|place| stands(*place));
+            prop_assert_eq!(halves.find(&text, stands), want);
         }
     }
 }

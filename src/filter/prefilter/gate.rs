@@ -1,7 +1,8 @@
 //! Between the patterns of a lane that can begin with the same byte: by their beginnings, then by their literals.
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind, packed};
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
+use super::search::{Sample, Search};
 use super::{Bits, Entry};
 
 /// How the patterns of a bucket are told apart: those that share their possible beginnings are a group, and
@@ -36,7 +37,7 @@ impl Beginning {
 
 /// Patterns with the same beginnings, by their required literals.
 struct Group {
-    /// Patterns without a required literal.
+    /// Patterns without a required literal, or with one that cannot be searched for.
     always: Vec<u16>,
     exact: Option<Searcher>,
     folded: Option<Searcher>,
@@ -44,14 +45,14 @@ struct Group {
 
 struct Searcher {
     engine: Engine,
-    /// Literal -> patterns that it, or one that it can hide, stands for.
+    /// Literal -> patterns that it stands for.
     patterns: Vec<Box<[u16]>>,
 }
 
 enum Engine {
     One(Box<memchr::memmem::Finder<'static>>, usize),
-    Packed(packed::Searcher),
-    Automaton(AhoCorasick),
+    Exact(Search),
+    Folded(AhoCorasick),
 }
 
 impl Gate {
@@ -113,12 +114,18 @@ impl Group {
             }
             of
         };
-        let always = patterns.iter().copied().filter(|at| entries[usize::from(*at)].literals.is_empty());
-        Group {
-            always: always.collect(),
-            exact: Searcher::new(&literals(false), false),
-            folded: Searcher::new(&literals(true), true),
-        }
+        let without = patterns.iter().copied().filter(|at| entries[usize::from(*at)].literals.is_empty());
+        let mut always: Vec<u16> = without.collect();
+        let mut searcher = |folded: bool| {
+            let literals = literals(folded);
+            let searcher = Searcher::new(&literals, folded);
+            if searcher.is_none() {
+                always.extend(literals.iter().flat_map(|(_, own)| own));
+            }
+            searcher
+        };
+        let (exact, folded) = (searcher(false), searcher(true));
+        Group { always, exact, folded }
     }
 
     #[inline]
@@ -135,46 +142,24 @@ impl Group {
     }
 }
 
-/// Above this many literals the packed searcher and its few buckets are slower than an automaton.
-const PACKED_MAX: usize = 64;
-
 impl Searcher {
     fn new(literals: &[(Vec<u8>, Vec<u16>)], folded: bool) -> Option<Searcher> {
-        if literals.is_empty() {
-            return None;
-        }
-        let patterns = literals
-            .iter()
-            .map(|(bytes, own)| {
-                let hidden = literals.iter().filter(|(other, _)| other != bytes && hides(bytes, other));
-                let mut all: Vec<u16> = own.iter().chain(hidden.flat_map(|(_, own)| own)).copied().collect();
-                all.sort_unstable();
-                all.dedup();
-                all.into()
-            })
-            .collect();
-        let texts = || literals.iter().map(|(bytes, _)| bytes);
-        let packed = || {
-            let mut builder = packed::Config::new().match_kind(packed::MatchKind::LeftmostFirst).builder();
-            builder.extend(texts()).build().map(Engine::Packed)
-        };
-        let engine = match literals {
-            [(one, _)] if !folded => {
+        let texts: Vec<&[u8]> = literals.iter().map(|(bytes, _)| &bytes[..]).collect();
+        let engine = match texts[..] {
+            [] => None,
+            [one] if !folded => {
                 Some(Engine::One(Box::new(memchr::memmem::Finder::new(one).into_owned()), one.len()))
             }
-            _ if !folded && literals.len() <= PACKED_MAX => packed(),
-            _ => None,
-        };
-        let engine = engine.or_else(|| {
-            AhoCorasick::builder()
-                .match_kind(MatchKind::LeftmostFirst)
-                .ascii_case_insensitive(folded)
+            _ if !folded => Search::new(&texts, &Sample::new(b"")).map(Engine::Exact),
+            _ => AhoCorasick::builder()
+                .ascii_case_insensitive(true)
                 .kind(Some(AhoCorasickKind::DFA))
-                .build(texts())
-                .map(Engine::Automaton)
-                .ok()
-        })?;
-        Some(Searcher { engine, patterns })
+                .build(&texts)
+                .map(Engine::Folded)
+                .ok(),
+        };
+        let patterns = literals.iter().map(|(_, own)| own[..].into()).collect();
+        Some(Searcher { engine: engine?, patterns })
     }
 
     #[inline]
@@ -190,37 +175,11 @@ impl Searcher {
                     seen(0);
                 }
             }
-            Engine::Packed(searcher) => {
-                searcher.find_iter(message).for_each(|found| seen(found.pattern().as_usize()));
-            }
-            Engine::Automaton(automaton) => {
-                automaton.find_iter(message).for_each(|found| seen(found.pattern().as_usize()));
+            Engine::Exact(search) => search.all(message, seen),
+            Engine::Folded(automaton) => {
+                automaton.find_overlapping_iter(message).for_each(|found| seen(found.pattern().as_usize()));
             }
         }
         any
-    }
-}
-
-/// Whether an occurrence of `a`, once found, can keep an occurrence of `b` from being found: `b` begins inside
-/// it. (One that begins before it is found first.)
-fn hides(a: &[u8], b: &[u8]) -> bool {
-    (0..a.len()).any(|at| {
-        let shared = (a.len() - at).min(b.len());
-        a[at..at + shared] == b[..shared]
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_literal_stands_for_those_it_can_hide() {
-        assert!(hides(b"abcd", b"cde"));
-        assert!(hides(b"abcd", b"bc"));
-        assert!(hides(b"abc", b"abcd"));
-        assert!(hides(b"abcd", b"abc"));
-        assert!(!hides(b"abcd", b"xab"));
-        assert!(!hides(b"abcd", b"ac"));
     }
 }

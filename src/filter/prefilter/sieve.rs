@@ -9,17 +9,12 @@
 //! the beginning of a line that matches is in that line or in one before it. A line that the search stops in is
 //! looked at whatever the literal was, and the search goes on behind it, so that no literal hides another one.
 
-mod grams;
-mod sample;
-mod search;
-
 use std::collections::HashMap;
 
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
-use self::sample::Sample;
-use self::search::Search;
 use super::Filter;
+use super::search::{Sample, Search};
 use crate::filter::frame::{FrameKind, IdentGlob};
 use crate::filter::literal::Literal;
 use crate::sys::simd::WINDOW;
@@ -228,7 +223,7 @@ impl<'b> Lines<'_, 'b> {
         let block = self.block;
         let mut hit = self.at;
         if let Some(searcher) = self.searcher {
-            hit = searcher.find(block, self.at).unwrap_or(block.len());
+            hit = searcher.find(&block[self.at..]).map_or(block.len(), |place| self.at + place);
             let passed = &block[self.at..hit];
             if let Some(end) = memrchr(b'\n', passed) {
                 self.index += memchr_iter(b'\n', &passed[..=end]).count();
@@ -322,7 +317,7 @@ mod tests {
             let choices = sieve.choices.unwrap();
             let text = common.repeat(100);
             let searcher = choices.searcher(&Sample::new(text.as_bytes())).unwrap();
-            searcher.find(common.as_bytes(), 0).is_none()
+            searcher.find(common.as_bytes()).is_none()
         };
         assert!(rare("nothing of all that\n") && rare("user= connected\n"));
     }

@@ -5,10 +5,13 @@
 //! ([`Halves`]) seldom stands in the log, and what is let through is looked up exactly. So the search goes through text at
 //! the speed of memory, nearly whatever the number of literals.
 
+mod grams;
+mod sample;
+
 use aho_corasick::AhoCorasick;
 
-use super::grams::{Grams, Window, windows};
-use super::sample::Sample;
+use self::grams::{Grams, Window, windows};
+pub(super) use self::sample::Sample;
 use crate::sys::simd::{GROUPS, Halves};
 
 /// What it costs to look for one window more, as so many places of the sample at which windows stand.
@@ -18,7 +21,7 @@ const LET_THROUGH: usize = 16;
 
 /// Finds literals.
 #[derive(Debug)]
-pub struct Search(How);
+pub(super) struct Search(How);
 
 #[derive(Debug)]
 enum How {
@@ -31,7 +34,7 @@ enum How {
 }
 
 impl Search {
-    /// For `literals`, of which each has at least as many bytes as a window; `None`: it would not pay.
+    /// For `literals`, none of them empty; `None`: it would not pay.
     pub fn new(literals: &[&[u8]], sample: &Sample<'_>) -> Option<Search> {
         let how = match cover(literals, sample) {
             Some(chosen) if Halves::available() => {
@@ -44,14 +47,28 @@ impl Search {
         Some(Search(how))
     }
 
-    /// A place in the first literal at or after `at`, or in one that overlaps it.
+    /// Tells `met` the number of each literal that is in `text`, of some more than once.
     #[inline]
-    pub fn find(&self, text: &[u8], at: usize) -> Option<usize> {
+    pub fn all(&self, text: &[u8], mut met: impl FnMut(usize)) {
         match &self.0 {
-            How::Windows { halves, grams } => halves.find(text, at, |place| grams.any_at(text, place)),
-            How::Automaton(automaton) => {
-                automaton.find(aho_corasick::Input::new(text).range(at..)).map(|found| found.start())
+            How::Windows { halves, grams } => {
+                halves.find(text, |place| {
+                    grams.at(text, place).for_each(&mut met);
+                    false
+                });
             }
+            How::Automaton(automaton) => {
+                automaton.find_overlapping_iter(text).for_each(|found| met(found.pattern().as_usize()));
+            }
+        }
+    }
+
+    /// A place in the first literal that is in `text`, or in one that overlaps it.
+    #[inline]
+    pub fn find(&self, text: &[u8]) -> Option<usize> {
+        match &self.0 {
+            How::Windows { halves, grams } => halves.find(text, |place| grams.any_at(text, place)),
+            How::Automaton(automaton) => automaton.find(text).map(|found| found.start()),
         }
     }
 }
@@ -141,28 +158,33 @@ mod tests {
 
     const WORDS: [&str; 8] =
         ["authentication failed", "auth", "failed: ", "ation fai", "login", "] from", "x\u{e9}xxx", "\n"];
+    /// Of them. Bytes.
+    const LONGEST: usize = 21;
 
     proptest! {
         #[test]
-        fn a_place_of_the_first_literal_is_found(
+        fn a_place_of_the_first_literal_is_found_and_all_are(
             text in prop::collection::vec(prop::sample::select(&WORDS[..]), 0..40),
             literals in prop::collection::btree_set(prop::sample::select(&WORDS[..6]), 1..6),
-            at in 0..100usize,
         ) {
             let text = text.concat().into_bytes();
             let literals: Vec<&[u8]> = literals.iter().map(|literal| literal.as_bytes()).collect();
-            let at = at.min(text.len());
-            let first = literals.iter().filter_map(|literal| memmem::find(&text[at..], literal)).min();
+            let stands = |literal: &&[u8]| memmem::find(&text, literal);
+            // The place is in the first one, or it is in one that begins before that one ends.
+            let end = literals.iter().filter_map(|literal| Some(stands(literal)? + literal.len())).min();
             let automaton = Search(How::Automaton(AhoCorasick::new(&literals).unwrap()));
             for search in [Search::new(&literals, &Sample::new(b"a line of a log\n")).unwrap(), automaton] {
-                let found = search.find(&text, at);
-                prop_assert_eq!(found.is_some(), first.is_some());
-                if let (Some(found), Some(first)) = (found, first) {
-                    let longest = 21;
-                    prop_assert!((at + first..at + first + longest).contains(&found) || found < at + first + longest);
-                    prop_assert!(literals.iter().any(|literal| (0..literal.len())
-                        .any(|offset| found >= at + offset && text[found - offset..].starts_with(literal))));
+                let found = search.find(&text);
+                prop_assert_eq!(found.is_some(), end.is_some());
+                if let (Some(found), Some(end)) = (found, end) {
+                    prop_assert!(found < end + LONGEST);
+                    prop_assert!(literals.iter().any(|literal| (0..literal.len().min(found + 1))
+                        .any(|offset| text[found - offset..].starts_with(literal))));
                 }
+                let mut met = vec![false; literals.len()];
+                search.all(&text, |literal| met[literal] = true);
+                let all: Vec<bool> = literals.iter().map(|literal| stands(literal).is_some()).collect();
+                prop_assert_eq!(met, all);
             }
         }
     }
