@@ -12,7 +12,7 @@ use aho_corasick::AhoCorasick;
 
 use self::grams::{Grams, Window, windows};
 pub(super) use self::sample::Sample;
-use crate::sys::simd::{GROUPS, Halves};
+use crate::sys::simd::{Found, GROUPS, Halves};
 
 /// What it costs to look for one window more, as so many places of the sample at which windows stand.
 const WINDOW_COST: u32 = 8;
@@ -52,10 +52,7 @@ impl Search {
     pub fn all(&self, text: &[u8], mut met: impl FnMut(usize)) {
         match &self.0 {
             How::Windows { halves, grams } => {
-                halves.find(text, |place| {
-                    grams.at(text, place).for_each(&mut met);
-                    false
-                });
+                halves.all(text, |place| grams.at(text, place).for_each(&mut met));
             }
             How::Automaton(automaton) => {
                 automaton.find_overlapping_iter(text).for_each(|found| met(found.pattern().as_usize()));
@@ -65,10 +62,12 @@ impl Search {
 
     /// A place in the first literal that is in `text`, or in one that overlaps it.
     #[inline]
-    pub fn find(&self, text: &[u8]) -> Option<usize> {
+    pub fn find(&self, text: &[u8]) -> Found {
         match &self.0 {
             How::Windows { halves, grams } => halves.find(text, |place| grams.any_at(text, place)),
-            How::Automaton(automaton) => automaton.find(text).map(|found| found.start()),
+            How::Automaton(automaton) => {
+                Found::at(text, automaton.find(text).map_or(text.len(), |found| found.start()))
+            }
         }
     }
 }
@@ -174,7 +173,7 @@ mod tests {
             let end = literals.iter().filter_map(|literal| Some(stands(literal)? + literal.len())).min();
             let automaton = Search(How::Automaton(AhoCorasick::new(&literals).unwrap()));
             for search in [Search::new(&literals, &Sample::new(b"a line of a log\n")).unwrap(), automaton] {
-                let found = search.find(&text);
+                let found = Some(search.find(&text).place).filter(|place| *place < text.len());
                 prop_assert_eq!(found.is_some(), end.is_some());
                 if let (Some(found), Some(end)) = (found, end) {
                     prop_assert!(found < end + LONGEST);
