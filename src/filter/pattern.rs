@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use memchr::memmem;
 use regex_automata::dfa::onepass;
 use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::{self, PikeVM};
@@ -11,7 +12,7 @@ use regex_automata::{Anchored, Input};
 use regex_syntax::hir::Hir;
 
 use super::compile::{Expanded, Tag};
-use super::literal::Traits;
+use super::literal::{Literal, Traits};
 use super::program::{Outcome, Program, ProgramCache};
 use super::tree;
 
@@ -57,6 +58,8 @@ pub struct Pattern {
     pub place: String,
     /// Taken from the tree once, so that a set of filters needs no tree of a pattern that no line meets.
     pub traits: Traits,
+    /// Of an ignoreregex: the text without which it cannot match, if there is such a one.
+    needs: Option<memmem::Finder<'static>>,
     matcher: OnceLock<Matcher>,
 }
 
@@ -103,13 +106,21 @@ impl MatchCache {
 
 impl Pattern {
     pub fn new(kind: Kind, text: String, place: String, expanded: &Expanded) -> Pattern {
+        let traits = Traits::of(&expanded.hir);
+        let needs = match traits.required.first().map(|set| &set.literals[..]) {
+            Some([Literal { bytes, folded: false }]) if kind == Kind::Ignore => {
+                Some(memmem::Finder::new(bytes).into_owned())
+            }
+            _ => None,
+        };
         Pattern {
             kind,
             text,
             regex: expanded.regex.clone(),
             groups: expanded.groups.clone(),
             place,
-            traits: Traits::of(&expanded.hir),
+            traits,
+            needs,
             matcher: OnceLock::new(),
         }
     }
@@ -151,6 +162,9 @@ impl Pattern {
     /// Whether the pattern fits `message` from its start; groups are then in `cache`.
     #[inline]
     pub fn matches(&self, cache: &mut MatchCache, message: &[u8]) -> bool {
+        if self.needs.as_ref().is_some_and(|needs| needs.find(message).is_none()) {
+            return false;
+        }
         if let Some(program) = &self.matcher().program {
             match program.run(&mut cache.program, message, &mut cache.slots) {
                 Outcome::Match => return true,

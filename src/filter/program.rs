@@ -203,8 +203,8 @@ impl Program {
         text: &[u8],
         slots: &mut Vec<Option<NonMaxUsize>>,
     ) -> Outcome {
-        slots.clear();
         slots.resize(self.slots, None);
+        slots.fill(None);
         if text.len() > u32::MAX as usize / 2 {
             return Outcome::Costly;
         }

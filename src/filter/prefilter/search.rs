@@ -39,7 +39,7 @@ impl Search {
         let how = match cover(literals, sample) {
             Some(chosen) if Halves::available() => {
                 let halves = dealt(chosen.iter().map(|(_, _, window)| *window), sample)?;
-                let places = chosen.iter().map(|(literal, offset, _)| (&literals[*literal][..], *offset));
+                let places = chosen.iter().map(|(literal, offset, _)| (literals[*literal], *offset));
                 How::Windows { halves, grams: Grams::new(places) }
             }
             _ => How::Automaton(AhoCorasick::new(literals).ok()?),
@@ -47,7 +47,8 @@ impl Search {
         Some(Search(how))
     }
 
-    /// Tells `met` the number of each literal that is in `text`, of some more than once.
+    /// Tells `met` the number of each literal that is in `text`, of some more than once, and perhaps of a long one that only
+    /// begins and ends so.
     #[inline]
     pub fn all(&self, text: &[u8], mut met: impl FnMut(usize)) {
         match &self.0 {

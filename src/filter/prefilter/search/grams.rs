@@ -57,28 +57,69 @@ impl Numbered {
 #[derive(Debug)]
 pub struct Grams {
     windows: Numbered,
-    /// By window: (literal, offset of the window in it, number of the literal).
-    held: Vec<Vec<(Box<[u8]>, usize, usize)>>,
+    /// By window.
+    held: Vec<Vec<Held>>,
+}
+
+/// A literal that a window is in. Its first and its last eight bytes are compared: what stands between them would tell
+/// hardly ever, and a call would cost more than that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Held {
+    /// Of the window in it.
+    offset: usize,
+    number: usize,
+    len: usize,
+    /// Its first eight bytes, or all of them. Little-endian.
+    head: u64,
+    /// Which of these there are.
+    mask: u64,
+    /// Its last eight bytes, where it has more.
+    tail: u64,
+}
+
+impl Held {
+    fn new(number: usize, literal: &[u8], offset: usize) -> Held {
+        let len = literal.len();
+        let (first, last) = (&literal[..len.min(8)], &literal[len.saturating_sub(8)..]);
+        let mask = if len < 8 { (1 << (len * 8)) - 1 } else { u64::MAX };
+        Held { offset, number, len, head: word(first), mask, tail: word(last) }
+    }
+
+    /// Whether `text` begins so.
+    #[inline]
+    fn begins(&self, text: &[u8]) -> bool {
+        let Some(text) = text.get(..self.len.max(8)) else {
+            return text.len() >= self.len && word(text) & self.mask == self.head;
+        };
+        let (first, last) = (text.first_chunk(), text.last_chunk());
+        first.is_some_and(|first| u64::from_le_bytes(*first) & self.mask == self.head)
+            && (self.len <= 8 || last.is_some_and(|last| u64::from_le_bytes(*last) == self.tail))
+    }
+}
+
+/// The first eight bytes of `text`, or all of them.
+fn word(text: &[u8]) -> u64 {
+    text.iter().take(8).rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 impl Grams {
     /// `literals`: each with the offset of its window.
     pub fn new<'l>(literals: impl Iterator<Item = (&'l [u8], usize)>) -> Grams {
-        let mut by_window: Vec<(Window, (Box<[u8]>, usize, usize))> = literals
+        let mut by_window: Vec<(Window, Held)> = literals
             .enumerate()
             .filter_map(|(number, (literal, offset))| {
                 let window = literal.get(offset..)?.first_chunk()?;
-                Some((*window, (literal.into(), offset, number)))
+                Some((*window, Held::new(number, literal, offset)))
             })
             .collect();
         by_window.sort_unstable();
-        let (mut known, mut held): (Vec<Window>, Vec<Vec<_>>) = Default::default();
-        for (window, place) in by_window {
+        let (mut known, mut held): (Vec<Window>, Vec<Vec<Held>>) = Default::default();
+        for (window, own) in by_window {
             if known.last() != Some(&window) {
                 known.push(window);
                 held.push(Vec::new());
             }
-            held.last_mut().expect("pushed").push(place);
+            held.last_mut().expect("pushed").push(own);
         }
         Grams { windows: Numbered::new(known.into_iter()), held }
     }
@@ -87,9 +128,9 @@ impl Grams {
     #[inline]
     pub fn at(&self, text: &[u8], place: usize) -> impl Iterator<Item = usize> {
         let held = self.windows.at(text, place).map_or(&[][..], |window| &self.held[window]);
-        held.iter().filter_map(move |(literal, offset, number)| {
-            let begun = text.get(place.checked_sub(*offset)?..)?;
-            begun.starts_with(literal).then_some(*number)
+        held.iter().filter_map(move |held| {
+            let begun = text.get(place.checked_sub(held.offset)?..)?;
+            held.begins(begun).then_some(held.number)
         })
     }
 
