@@ -92,6 +92,8 @@ fn holds(hir: &Hir, stand_in: &Hir) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::report::SourceText;
+    use crate::filter::FilterSpec;
 
     #[test]
     fn a_host_put_in_is_the_host_read() {
@@ -117,6 +119,24 @@ mod tests {
         for regex in regexes {
             let regex = regex.replace('@', HOST);
             assert_eq!(parse(&regex).ok(), parse_whole(&regex).ok(), "{regex}");
+        }
+    }
+
+    #[test]
+    fn every_shipped_pattern_is_read_as_it_stands() {
+        for &(name, text) in crate::shipped::FILTERS {
+            for mode in crate::filter::load::modes_of(&[SourceText::new(name, text)]) {
+                let spec: FilterSpec = format!("{name}[mode={mode}]").parse().unwrap();
+                let filter = crate::filter::load::load(&spec, &[SourceText::new(name, text)]).unwrap();
+                for pattern in &filter.patterns {
+                    assert_eq!(
+                        parse(&pattern.regex).ok(),
+                        parse_whole(&pattern.regex).ok(),
+                        "{}",
+                        pattern.place
+                    );
+                }
+            }
         }
     }
 

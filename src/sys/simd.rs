@@ -17,7 +17,7 @@ impl Halves {
     /// Whether this machine can: the one that the program runs on, not the one that it was built on.
     pub fn available() -> bool {
         #[cfg(target_arch = "x86_64")]
-        return is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
+        return narrow::available();
         #[cfg(not(target_arch = "x86_64"))]
         return false;
     }
@@ -36,18 +36,11 @@ impl Halves {
     /// # Panics
     /// Where it is not [`Halves::available`].
     #[inline]
-    #[expect(unsafe_code, reason = "to call what only some processors can")]
     pub fn all(&self, text: &[u8], mut admitted: impl FnMut(usize)) {
-        assert!(Halves::available());
-        let confirm = |place| {
+        self.search::<false>(text, |place| {
             admitted(place);
             false
-        };
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the processor has AVX2 and counts bits, as was asked just before.
-        unsafe {
-            avx2::find::<false>(self, text, confirm);
-        }
+        });
     }
 
     /// The first place whose four bytes some group admits and `confirm` confirms.
@@ -55,12 +48,19 @@ impl Halves {
     /// # Panics
     /// Where it is not [`Halves::available`].
     #[inline]
-    #[expect(unsafe_code, reason = "to call what only some processors can")]
     pub fn find(&self, text: &[u8], confirm: impl FnMut(usize) -> bool) -> Found {
+        self.search::<true>(text, confirm)
+    }
+
+    /// `LINES` false: lines are not counted.
+    #[inline]
+    fn search<const LINES: bool>(&self, text: &[u8], confirm: impl FnMut(usize) -> bool) -> Found {
         assert!(Halves::available());
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the processor has AVX2 and counts bits, as was asked just before.
-        return unsafe { avx2::find::<true>(self, text, confirm) };
+        return match wide::available() && text.len() >= wide::READ {
+            true => wide::search::<LINES>(self, text, confirm),
+            false => narrow::search::<LINES>(self, text, confirm),
+        };
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("asked just before");
     }
@@ -88,22 +88,99 @@ impl Found {
             None => Found { place, lines: 0, line: 0 },
         }
     }
+
+    /// `ends`: where from `from` on lines end, as bits.
+    #[inline]
+    fn count(&mut self, from: usize, ends: u64) {
+        self.lines += ends.count_ones() as usize;
+        self.line = if ends == 0 { self.line } else { from + 64 - ends.leading_zeros() as usize };
+    }
 }
 
+/// A step in which some group admits something.
+struct Step {
+    from: usize,
+    /// The places, as bits.
+    places: u64,
+    /// Where lines end, as bits.
+    ends: u64,
+}
+
+/// Goes from step to step through `text`. `next`: the next step in which some group admits something, from a place on; the
+/// last step begins early enough, at `last`, and the lines of the steps before are counted. A step is `step` bytes, three
+/// more are read.
+#[inline]
+fn search<const LINES: bool>(
+    text: &[u8],
+    step: usize,
+    next: impl Fn(usize, usize, &mut Found) -> Option<Step>,
+    mut confirm: impl FnMut(usize) -> bool,
+) -> Found {
+    let Some(last) = text.len().checked_sub(step + WINDOW - 1) else {
+        let mut places = 0..(text.len() + 1).saturating_sub(WINDOW);
+        let place = places.find(|place| confirm(*place)).unwrap_or(text.len());
+        return if LINES { Found::at(text, place) } else { Found { place, lines: 0, line: 0 } };
+    };
+    let mut met = Found { place: text.len(), lines: 0, line: 0 };
+    let mut at = 0;
+    while let Some(Step { from, mut places, ends }) = next(at, last, &mut met) {
+        while places != 0 {
+            let bit = places.trailing_zeros();
+            if confirm(from + bit as usize) {
+                met.place = from + bit as usize;
+                met.count(from, ends & ((1 << bit) - 1));
+                return met;
+            }
+            places &= places - 1;
+        }
+        met.count(from, ends);
+        if from == last {
+            break;
+        }
+        at = from + step;
+    }
+    if LINES {
+        // Three bytes are left in which no window begins.
+        for (at, byte) in text.iter().enumerate().skip(last + step) {
+            met.count(at, u64::from(*byte == b'\n'));
+        }
+    }
+    met
+}
+
+/// 32 bytes at a time.
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
+mod narrow {
     use std::arch::x86_64::{
         __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
         _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
         _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_testz_si256,
     };
 
-    use super::{Found, Halves, WINDOW};
+    use super::{Found, Halves, Step, WINDOW};
 
     /// Bytes looked at in one step.
     const STEP: usize = 32;
     /// Bytes read for that.
-    const READ: usize = STEP + WINDOW - 1;
+    pub const READ: usize = STEP + WINDOW - 1;
+
+    pub fn available() -> bool {
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt")
+    }
+
+    /// See [`Halves::find`].
+    #[inline]
+    #[expect(unsafe_code, reason = "to call what only some processors can")]
+    pub fn search<const LINES: bool>(
+        halves: &Halves,
+        text: &[u8],
+        confirm: impl FnMut(usize) -> bool,
+    ) -> Found {
+        assert!(available());
+        // SAFETY: the processor can, as was asked just before.
+        let next = |from, last, met: &mut Found| unsafe { next::<LINES>(halves, text, from, last, met) };
+        super::search::<LINES>(text, STEP, next, confirm)
+    }
 
     #[inline]
     #[target_feature(enable = "avx2,popcnt")]
@@ -114,7 +191,17 @@ mod avx2 {
         _mm256_broadcastsi128_si256(half)
     }
 
-    /// The groups that admit what stands at each of 32 places.
+    /// `STEP` bytes of `text` from its first, second, third or fourth on.
+    #[inline]
+    #[target_feature(enable = "avx2,popcnt")]
+    #[expect(unsafe_code, reason = "a load by address")]
+    fn bytes(text: &[u8; READ], place: usize) -> __m256i {
+        assert!(place < WINDOW);
+        // SAFETY: the last of the reads begins three bytes on, and three more than `STEP` are there.
+        unsafe { _mm256_loadu_si256(text.as_ptr().add(place).cast()) }
+    }
+
+    /// The groups that admit what stands at each of the places.
     #[inline]
     #[target_feature(enable = "avx2,popcnt")]
     fn groups(low: &[__m256i; WINDOW], high: &[__m256i; WINDOW], text: &[u8; READ]) -> __m256i {
@@ -130,28 +217,13 @@ mod avx2 {
         groups
     }
 
-    /// 32 bytes of `text` from its first, second, third or fourth on.
     #[inline]
     #[target_feature(enable = "avx2,popcnt")]
-    #[expect(unsafe_code, reason = "a load by address")]
-    fn bytes(text: &[u8; READ], place: usize) -> __m256i {
-        assert!(place < WINDOW);
-        // SAFETY: the last of the reads begins at the fourth of 35 bytes.
-        unsafe { _mm256_loadu_si256(text.as_ptr().add(place).cast()) }
+    fn mask(bytes: __m256i) -> u64 {
+        u64::from(_mm256_movemask_epi8(bytes) as u32)
     }
 
-    /// A step in which some group admits something.
-    struct Step {
-        from: usize,
-        /// The places, as bits.
-        places: u32,
-        /// Where lines end, as bits.
-        ends: u32,
-    }
-
-    /// Goes through `text` in steps, the first from `from` on; the last begins early enough, at `last`. Counts in `met` the
-    /// lines of the steps in which no group admits anything. `None`: there is no other step. Apart from what is done with
-    /// the places, so that all tables stay in registers.
+    /// See [`super::search`]. Apart from what is done with the places, so that all tables stay in registers.
     #[inline(never)]
     #[target_feature(enable = "avx2,popcnt")]
     fn next<const LINES: bool>(
@@ -170,17 +242,15 @@ mod avx2 {
         let mut counted = *met;
         let mut found = None;
         while from < last + STEP {
+            // What the last step sees again was seen before.
             let seen = from.saturating_sub(last);
             let Some(chunk) = text.get(from - seen..).and_then(|rest| rest.first_chunk()) else { break };
             let groups = groups(&low, &high, chunk);
-            let mut ends = 0;
-            if LINES {
-                ends = _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes(chunk, 0), line_end)) as u32;
-                ends = ends >> seen << seen;
-            }
+            let ends =
+                if LINES { mask(_mm256_cmpeq_epi8(bytes(chunk, 0), line_end)) >> seen << seen } else { 0 };
             if _mm256_testz_si256(groups, groups) == 0 {
-                let none = _mm256_movemask_epi8(_mm256_cmpeq_epi8(groups, _mm256_setzero_si256()));
-                found = Some(Step { from: from - seen, places: !none as u32 >> seen << seen, ends });
+                let places = u64::from(u32::MAX) ^ mask(_mm256_cmpeq_epi8(groups, _mm256_setzero_si256()));
+                found = Some(Step { from: from - seen, places: places >> seen << seen, ends });
                 break;
             }
             counted.count(from - seen, ends);
@@ -189,54 +259,112 @@ mod avx2 {
         *met = counted;
         found
     }
+}
 
-    /// See [`Halves::find`]; `LINES` false: lines are not counted.
-    #[inline]
-    #[target_feature(enable = "avx2,popcnt")]
-    pub(super) fn find<const LINES: bool>(
-        halves: &Halves,
-        text: &[u8],
-        mut confirm: impl FnMut(usize) -> bool,
-    ) -> Found {
-        let Some(last) = text.len().checked_sub(READ) else {
-            let mut places = 0..(text.len() + 1).saturating_sub(WINDOW);
-            let place = places.find(|place| confirm(*place)).unwrap_or(text.len());
-            return if LINES { Found::at(text, place) } else { Found { place, lines: 0, line: 0 } };
-        };
-        let mut met = Found { place: text.len(), lines: 0, line: 0 };
-        let mut at = 0;
-        while let Some(Step { from, mut places, ends }) = next::<LINES>(halves, text, at, last, &mut met) {
-            while places != 0 {
-                let bit = places.trailing_zeros();
-                if confirm(from + bit as usize) {
-                    met.place = from + bit as usize;
-                    met.count(from, ends & ((1 << bit) - 1));
-                    return met;
-                }
-                places &= places - 1;
-            }
-            met.count(from, ends);
-            if from == last {
-                break;
-            }
-            at = from + STEP;
-        }
-        if LINES {
-            // Three bytes are left in which no window begins.
-            for (at, byte) in text.iter().enumerate().skip(last + STEP) {
-                met.count(at, u32::from(*byte == b'\n'));
-            }
-        }
-        met
+/// 64 bytes at a time, where the processor can.
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use std::arch::x86_64::{
+        __m512i, _mm_loadu_si128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cmpeq_epi8_mask,
+        _mm512_loadu_si512, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi16,
+        _mm512_test_epi8_mask,
+    };
+
+    use super::{Found, Halves, Step, WINDOW};
+
+    /// Bytes looked at in one step.
+    const STEP: usize = 64;
+    /// Bytes read for that.
+    pub const READ: usize = STEP + WINDOW - 1;
+
+    pub fn available() -> bool {
+        is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("popcnt")
     }
 
-    impl Found {
-        /// `ends`: where from `from` on lines end, as bits.
-        #[inline]
-        fn count(&mut self, from: usize, ends: u32) {
-            self.lines += ends.count_ones() as usize;
-            self.line = if ends == 0 { self.line } else { from + 32 - ends.leading_zeros() as usize };
+    /// See [`Halves::find`].
+    #[inline]
+    #[expect(unsafe_code, reason = "to call what only some processors can")]
+    pub fn search<const LINES: bool>(
+        halves: &Halves,
+        text: &[u8],
+        confirm: impl FnMut(usize) -> bool,
+    ) -> Found {
+        assert!(available());
+        // SAFETY: the processor can, as was asked just before.
+        let next = |from, last, met: &mut Found| unsafe { next::<LINES>(halves, text, from, last, met) };
+        super::search::<LINES>(text, STEP, next, confirm)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512bw,popcnt")]
+    fn table(half: &[u8; 16]) -> __m512i {
+        #[expect(unsafe_code, reason = "a load by address")]
+        // SAFETY: 16 bytes are read of an array of 16.
+        let half = unsafe { _mm_loadu_si128(half.as_ptr().cast()) };
+        _mm512_broadcast_i32x4(half)
+    }
+
+    /// `STEP` bytes of `text` from its first, second, third or fourth on.
+    #[inline]
+    #[target_feature(enable = "avx512bw,popcnt")]
+    #[expect(unsafe_code, reason = "a load by address")]
+    fn bytes(text: &[u8; READ], place: usize) -> __m512i {
+        assert!(place < WINDOW);
+        // SAFETY: the last of the reads begins three bytes on, and three more than `STEP` are there.
+        unsafe { _mm512_loadu_si512(text.as_ptr().add(place).cast()) }
+    }
+
+    /// The groups that admit what stands at each of the places.
+    #[inline]
+    #[target_feature(enable = "avx512bw,popcnt")]
+    fn groups(low: &[__m512i; WINDOW], high: &[__m512i; WINDOW], text: &[u8; READ]) -> __m512i {
+        let mut groups = _mm512_set1_epi8(-1);
+        for place in 0..WINDOW {
+            let bytes = bytes(text, place);
+            let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(15));
+            // A byte that is not ASCII finds nothing in the lower table: its highest bit says so.
+            let by_low = _mm512_shuffle_epi8(low[place], bytes);
+            let by_high = _mm512_shuffle_epi8(high[place], upper);
+            groups = _mm512_and_si512(groups, _mm512_and_si512(by_low, by_high));
         }
+        groups
+    }
+
+    /// See [`super::search`]. Apart from what is done with the places, so that all tables stay in registers.
+    #[inline(never)]
+    #[target_feature(enable = "avx512bw,popcnt")]
+    fn next<const LINES: bool>(
+        halves: &Halves,
+        text: &[u8],
+        mut from: usize,
+        last: usize,
+        met: &mut Found,
+    ) -> Option<Step> {
+        let (mut low, mut high) = ([_mm512_setzero_si512(); WINDOW], [_mm512_setzero_si512(); WINDOW]);
+        for place in 0..WINDOW {
+            low[place] = table(&halves.low[place]);
+            high[place] = table(&halves.high[place]);
+        }
+        let line_end = _mm512_set1_epi8(b'\n' as i8);
+        let mut counted = *met;
+        let mut found = None;
+        while from < last + STEP {
+            // What the last step sees again was seen before.
+            let seen = from.saturating_sub(last);
+            let Some(chunk) = text.get(from - seen..).and_then(|rest| rest.first_chunk()) else { break };
+            let groups = groups(&low, &high, chunk);
+            let ends =
+                if LINES { _mm512_cmpeq_epi8_mask(bytes(chunk, 0), line_end) >> seen << seen } else { 0 };
+            let places = _mm512_test_epi8_mask(groups, groups);
+            if places != 0 {
+                found = Some(Step { from: from - seen, places: places >> seen << seen, ends });
+                break;
+            }
+            counted.count(from - seen, ends);
+            from += STEP;
+        }
+        *met = counted;
+        found
     }
 }
 
@@ -257,7 +385,10 @@ mod tests {
             windows.iter().for_each(|(group, window)| halves.admit(*group, *window));
             let stands = |place: usize| windows.iter().any(|(_, window)| text[place..].starts_with(window));
             let want = (0..text.len()).find(|place| stands(*place));
-            prop_assert_eq!(halves.find(&text, stands), Found::at(&text, want.unwrap_or(text.len())));
+            let want = Found::at(&text, want.unwrap_or(text.len()));
+            prop_assert_eq!(halves.find(&text, stands), want);
+            #[cfg(target_arch = "x86_64")]
+            prop_assert_eq!(narrow::search::<true>(&halves, &text, stands), want);
         }
     }
 }
