@@ -1,4 +1,4 @@
-//! Bytes of a text looked at many at a time.
+//! Bytes of a text looked at many at a time. Nothing here asks the system for anything: pure stages use it too.
 
 /// For each of four bytes in a row, the groups (bits) that admit it, told by its lower and by its upper half: a group
 /// admits a byte that both its halves are admitted by, and so perhaps bytes that nobody named.
