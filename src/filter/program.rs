@@ -9,6 +9,7 @@
 //! line: no line can make matching slow.
 
 mod address;
+mod ahead;
 mod compiler;
 mod extra;
 mod set;
@@ -420,124 +421,6 @@ impl Program {
             *budget -= 1;
         }
         Outcome::Costly
-    }
-
-    /// Of the branches `fits` those that do not begin with another text than stands at `at`: it is cheaper to see that
-    /// here than to come back from them.
-    #[inline]
-    fn narrowed(&self, table: &BranchTable, fits: u8, text: &[u8], at: usize) -> u8 {
-        let Some(chunk) = text[at..].first_chunk::<8>() else { return fits };
-        let here = u64::from_le_bytes(*chunk);
-        let (mut left, mut narrowed) = (fits, 0);
-        while left != 0 {
-            let bit = left & left.wrapping_neg();
-            left ^= bit;
-            let other = match &self.code[usize::from(table.pcs[bit.trailing_zeros() as usize])] {
-                Instruction::Literal { head, .. } => !head.fits(here),
-                _ => false,
-            };
-            narrowed |= if other { 0 } else { bit };
-        }
-        narrowed
-    }
-
-    /// Whether what follows may begin at `at`, seen without going there.
-    #[inline]
-    fn may(&self, ahead: u16, text: &[u8], at: usize) -> bool {
-        match &self.code[usize::from(ahead)] {
-            Instruction::Literal { head, .. } => {
-                text[at..].first_chunk().is_none_or(|chunk| head.fits(u64::from_le_bytes(*chunk)))
-            }
-            Instruction::Branches { table } => {
-                let fits = table.fits(text, at);
-                fits != 0 && self.narrowed(table, fits, text, at) != 0
-            }
-            _ => true,
-        }
-    }
-
-    /// The greatest end in `low..=high` after which the rest may match; leaves a frame for smaller ones.
-    #[inline]
-    fn shorter(
-        &self,
-        stack: &mut Vec<Frame>,
-        pc: u16,
-        low: usize,
-        mut high: usize,
-        text: &[u8],
-    ) -> Option<usize> {
-        let Instruction::Run { hint, ahead, .. } = &self.code[usize::from(pc)] else { unreachable!() };
-        loop {
-            let found = match hint {
-                Hint::Byte(byte) => low + memchr::memrchr(*byte, &text[low..text.len().min(high + 1)])?,
-                Hint::End => return (high == text.len()).then_some(high),
-                Hint::Set(set) => {
-                    let table = &self.sets[usize::from(*set)].table;
-                    let window = &text[low..text.len().min(high + 1)];
-                    low + window.iter().rposition(|byte| table[usize::from(*byte)])?
-                }
-                Hint::SetOrEnd(_) if high == text.len() => high,
-                Hint::SetOrEnd(set) => {
-                    let table = &self.sets[usize::from(*set)].table;
-                    low + text[low..=high].iter().rposition(|byte| table[usize::from(*byte)])?
-                }
-                Hint::Anything => high,
-            };
-            if self.may(*ahead, text, found) {
-                if found > low {
-                    stack.push(Frame::Shorter { pc, low: low as u32, high: found as u32 - 1 });
-                }
-                return Some(found);
-            }
-            if found == low {
-                return None;
-            }
-            high = found - 1;
-        }
-    }
-
-    /// The least end in `low..=high` after which the rest may match; leaves a frame for greater ones.
-    #[inline]
-    fn longer(
-        &self,
-        stack: &mut Vec<Frame>,
-        pc: u16,
-        mut low: usize,
-        high: usize,
-        text: &[u8],
-    ) -> Option<usize> {
-        let Instruction::Run { hint, ahead, .. } = &self.code[usize::from(pc)] else { unreachable!() };
-        loop {
-            let found = match hint {
-                Hint::Byte(byte) => low + memchr::memchr(*byte, &text[low..text.len().min(high + 1)])?,
-                Hint::End => return (high == text.len()).then_some(high),
-                Hint::Set(set) => {
-                    let table = &self.sets[usize::from(*set)].table;
-                    let window = &text[low..text.len().min(high + 1)];
-                    low + window.iter().position(|byte| table[usize::from(*byte)])?
-                }
-                Hint::SetOrEnd(set) => {
-                    let table = &self.sets[usize::from(*set)].table;
-                    let window = &text[low..text.len().min(high + 1)];
-                    match window.iter().position(|byte| table[usize::from(*byte)]) {
-                        Some(found) => low + found,
-                        None if high == text.len() => high,
-                        None => return None,
-                    }
-                }
-                Hint::Anything => low,
-            };
-            if self.may(*ahead, text, found) {
-                if found < high {
-                    stack.push(Frame::Longer { pc, at: found as u32 + 1, high: high as u32 });
-                }
-                return Some(found);
-            }
-            if found == high {
-                return None;
-            }
-            low = found + 1;
-        }
     }
 }
 
