@@ -3,6 +3,7 @@
 /// For each of four bytes in a row, the groups (bits) that admit it, told by its lower and by its upper half: a group
 /// admits a byte that both its halves are admitted by, and so perhaps bytes that nobody named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "admitted to, and never searched with"))]
 pub struct Halves {
     low: [[u8; 16]; WINDOW],
     high: [[u8; 16]; WINDOW],
@@ -55,14 +56,13 @@ impl Halves {
     /// `LINES` false: lines are not counted.
     #[inline]
     fn search<const LINES: bool>(&self, text: &[u8], confirm: impl FnMut(usize) -> bool) -> Found {
-        assert!(Halves::available());
         #[cfg(target_arch = "x86_64")]
         return match wide::available() && text.len() >= wide::READ {
             true => wide::search::<LINES>(self, text, confirm),
             false => narrow::search::<LINES>(self, text, confirm),
         };
         #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("asked just before");
+        unreachable!("it is not available, and so nobody may ask");
     }
 }
 
@@ -90,6 +90,7 @@ impl Found {
     }
 
     /// `ends`: where from `from` on lines end, as bits.
+    #[cfg(target_arch = "x86_64")]
     #[inline]
     fn count(&mut self, from: usize, ends: u64) {
         self.lines += ends.count_ones() as usize;
@@ -98,6 +99,7 @@ impl Found {
 }
 
 /// A step in which some group admits something.
+#[cfg(target_arch = "x86_64")]
 struct Step {
     from: usize,
     /// The places, as bits.
@@ -109,6 +111,7 @@ struct Step {
 /// Goes from step to step through `text`. `next`: the next step in which some group admits something, from a place on; the
 /// last step begins early enough, at `last`, and the lines of the steps before are counted. A step is `step` bytes, three
 /// more are read.
+#[cfg(target_arch = "x86_64")]
 #[inline]
 fn search<const LINES: bool>(
     text: &[u8],
@@ -148,116 +151,129 @@ fn search<const LINES: bool>(
     met
 }
 
+/// The search of a width, for processors with `$features`; all else that tells the widths apart stands beside its use.
+#[cfg(target_arch = "x86_64")]
+macro_rules! in_steps {
+    ($features:literal) => {
+        /// Bytes read for a step.
+        pub const READ: usize = STEP + WINDOW - 1;
+
+        /// See [`Halves::find`].
+        #[inline]
+        #[expect(unsafe_code, reason = "to call what only some processors can")]
+        pub fn search<const LINES: bool>(
+            halves: &Halves,
+            text: &[u8],
+            confirm: impl FnMut(usize) -> bool,
+        ) -> Found {
+            assert!(available());
+            // SAFETY: the processor can, as was asked just before.
+            let next = |from, last, met: &mut Found| unsafe { next::<LINES>(halves, text, from, last, met) };
+            super::search::<LINES>(text, STEP, next, confirm)
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn table(half: &[u8; 16]) -> Bytes {
+            #[expect(unsafe_code, reason = "a load by address")]
+            // SAFETY: 16 bytes are read of an array of 16.
+            let half = unsafe { _mm_loadu_si128(half.as_ptr().cast()) };
+            spread(half)
+        }
+
+        /// `STEP` bytes of `text` from its first, second, third or fourth on.
+        #[inline]
+        #[target_feature(enable = $features)]
+        #[expect(unsafe_code, reason = "a load by address")]
+        fn bytes(text: &[u8; READ], place: usize) -> Bytes {
+            assert!(place < WINDOW);
+            // SAFETY: the last of the reads begins three bytes on, and three more than `STEP` are there.
+            unsafe { load(text.as_ptr().add(place).cast()) }
+        }
+
+        /// The groups that admit what stands at each of the places.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn groups(low: &[Bytes; WINDOW], high: &[Bytes; WINDOW], text: &[u8; READ]) -> Bytes {
+            let mut groups = each(-1);
+            for place in 0..WINDOW {
+                let bytes = bytes(text, place);
+                let upper = and(shift::<4>(bytes), each(15));
+                // A byte that is not ASCII finds nothing in the lower table: its highest bit says so.
+                groups = and(groups, and(look_up(low[place], bytes), look_up(high[place], upper)));
+            }
+            groups
+        }
+
+        /// See [`super::search`]. Apart from what is done with the places, so that all tables stay in registers.
+        #[inline(never)]
+        #[target_feature(enable = $features)]
+        fn next<const LINES: bool>(
+            halves: &Halves,
+            text: &[u8],
+            mut from: usize,
+            last: usize,
+            met: &mut Found,
+        ) -> Option<Step> {
+            let (mut low, mut high) = ([each(0); WINDOW], [each(0); WINDOW]);
+            for place in 0..WINDOW {
+                low[place] = table(&halves.low[place]);
+                high[place] = table(&halves.high[place]);
+            }
+            let line_end = each(b'\n' as i8);
+            let mut counted = *met;
+            let mut found = None;
+            while from < last + STEP {
+                // What the last step sees again was seen before.
+                let seen = from.saturating_sub(last);
+                let Some(chunk) = text.get(from - seen..).and_then(|rest| rest.first_chunk()) else { break };
+                let places = some(groups(&low, &high, chunk));
+                let ends = if LINES { equal(bytes(chunk, 0), line_end) >> seen << seen } else { 0 };
+                if places != 0 {
+                    found = Some(Step { from: from - seen, places: places >> seen << seen, ends });
+                    break;
+                }
+                counted.count(from - seen, ends);
+                from += STEP;
+            }
+            *met = counted;
+            found
+        }
+    };
+}
+
 /// 32 bytes at a time.
 #[cfg(target_arch = "x86_64")]
 mod narrow {
     use std::arch::x86_64::{
-        __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
-        _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
-        _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_testz_si256,
+        __m256i as Bytes, _mm_loadu_si128, _mm256_and_si256 as and, _mm256_broadcastsi128_si256 as spread,
+        _mm256_cmpeq_epi8, _mm256_loadu_si256 as load, _mm256_movemask_epi8, _mm256_set1_epi8 as each,
+        _mm256_shuffle_epi8 as look_up, _mm256_srli_epi16 as shift,
     };
 
     use super::{Found, Halves, Step, WINDOW};
 
     /// Bytes looked at in one step.
     const STEP: usize = 32;
-    /// Bytes read for that.
-    pub const READ: usize = STEP + WINDOW - 1;
 
     pub fn available() -> bool {
         is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt")
     }
 
-    /// See [`Halves::find`].
-    #[inline]
-    #[expect(unsafe_code, reason = "to call what only some processors can")]
-    pub fn search<const LINES: bool>(
-        halves: &Halves,
-        text: &[u8],
-        confirm: impl FnMut(usize) -> bool,
-    ) -> Found {
-        assert!(available());
-        // SAFETY: the processor can, as was asked just before.
-        let next = |from, last, met: &mut Found| unsafe { next::<LINES>(halves, text, from, last, met) };
-        super::search::<LINES>(text, STEP, next, confirm)
-    }
+    in_steps!("avx2,popcnt");
 
+    /// Where bytes are the same, as bits.
     #[inline]
     #[target_feature(enable = "avx2,popcnt")]
-    fn table(half: &[u8; 16]) -> __m256i {
-        #[expect(unsafe_code, reason = "a load by address")]
-        // SAFETY: 16 bytes are read of an array of 16.
-        let half = unsafe { _mm_loadu_si128(half.as_ptr().cast()) };
-        _mm256_broadcastsi128_si256(half)
+    fn equal(one: Bytes, other: Bytes) -> u64 {
+        u64::from(_mm256_movemask_epi8(_mm256_cmpeq_epi8(one, other)) as u32)
     }
 
-    /// `STEP` bytes of `text` from its first, second, third or fourth on.
+    /// Where bytes are not zero, as bits.
     #[inline]
     #[target_feature(enable = "avx2,popcnt")]
-    #[expect(unsafe_code, reason = "a load by address")]
-    fn bytes(text: &[u8; READ], place: usize) -> __m256i {
-        assert!(place < WINDOW);
-        // SAFETY: the last of the reads begins three bytes on, and three more than `STEP` are there.
-        unsafe { _mm256_loadu_si256(text.as_ptr().add(place).cast()) }
-    }
-
-    /// The groups that admit what stands at each of the places.
-    #[inline]
-    #[target_feature(enable = "avx2,popcnt")]
-    fn groups(low: &[__m256i; WINDOW], high: &[__m256i; WINDOW], text: &[u8; READ]) -> __m256i {
-        let mut groups = _mm256_set1_epi8(-1);
-        for place in 0..WINDOW {
-            let bytes = bytes(text, place);
-            let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15));
-            // A byte that is not ASCII finds nothing in the lower table: its highest bit says so.
-            let by_low = _mm256_shuffle_epi8(low[place], bytes);
-            let by_high = _mm256_shuffle_epi8(high[place], upper);
-            groups = _mm256_and_si256(groups, _mm256_and_si256(by_low, by_high));
-        }
-        groups
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,popcnt")]
-    fn mask(bytes: __m256i) -> u64 {
-        u64::from(_mm256_movemask_epi8(bytes) as u32)
-    }
-
-    /// See [`super::search`]. Apart from what is done with the places, so that all tables stay in registers.
-    #[inline(never)]
-    #[target_feature(enable = "avx2,popcnt")]
-    fn next<const LINES: bool>(
-        halves: &Halves,
-        text: &[u8],
-        mut from: usize,
-        last: usize,
-        met: &mut Found,
-    ) -> Option<Step> {
-        let (mut low, mut high) = ([_mm256_setzero_si256(); WINDOW], [_mm256_setzero_si256(); WINDOW]);
-        for place in 0..WINDOW {
-            low[place] = table(&halves.low[place]);
-            high[place] = table(&halves.high[place]);
-        }
-        let line_end = _mm256_set1_epi8(b'\n' as i8);
-        let mut counted = *met;
-        let mut found = None;
-        while from < last + STEP {
-            // What the last step sees again was seen before.
-            let seen = from.saturating_sub(last);
-            let Some(chunk) = text.get(from - seen..).and_then(|rest| rest.first_chunk()) else { break };
-            let groups = groups(&low, &high, chunk);
-            let ends =
-                if LINES { mask(_mm256_cmpeq_epi8(bytes(chunk, 0), line_end)) >> seen << seen } else { 0 };
-            if _mm256_testz_si256(groups, groups) == 0 {
-                let places = u64::from(u32::MAX) ^ mask(_mm256_cmpeq_epi8(groups, _mm256_setzero_si256()));
-                found = Some(Step { from: from - seen, places: places >> seen << seen, ends });
-                break;
-            }
-            counted.count(from - seen, ends);
-            from += STEP;
-        }
-        *met = counted;
-        found
+    fn some(bytes: Bytes) -> u64 {
+        u64::from(u32::MAX) ^ equal(bytes, each(0))
     }
 }
 
@@ -265,106 +281,27 @@ mod narrow {
 #[cfg(target_arch = "x86_64")]
 mod wide {
     use std::arch::x86_64::{
-        __m512i, _mm_loadu_si128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cmpeq_epi8_mask,
-        _mm512_loadu_si512, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi16,
-        _mm512_test_epi8_mask,
+        __m512i as Bytes, _mm_loadu_si128, _mm512_and_si512 as and, _mm512_broadcast_i32x4 as spread,
+        _mm512_cmpeq_epi8_mask as equal, _mm512_loadu_si512 as load, _mm512_set1_epi8 as each,
+        _mm512_shuffle_epi8 as look_up, _mm512_srli_epi16 as shift, _mm512_test_epi8_mask,
     };
 
     use super::{Found, Halves, Step, WINDOW};
 
     /// Bytes looked at in one step.
     const STEP: usize = 64;
-    /// Bytes read for that.
-    pub const READ: usize = STEP + WINDOW - 1;
 
     pub fn available() -> bool {
         is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("popcnt")
     }
 
-    /// See [`Halves::find`].
-    #[inline]
-    #[expect(unsafe_code, reason = "to call what only some processors can")]
-    pub fn search<const LINES: bool>(
-        halves: &Halves,
-        text: &[u8],
-        confirm: impl FnMut(usize) -> bool,
-    ) -> Found {
-        assert!(available());
-        // SAFETY: the processor can, as was asked just before.
-        let next = |from, last, met: &mut Found| unsafe { next::<LINES>(halves, text, from, last, met) };
-        super::search::<LINES>(text, STEP, next, confirm)
-    }
+    in_steps!("avx512bw,popcnt");
 
+    /// Where bytes are not zero, as bits.
     #[inline]
     #[target_feature(enable = "avx512bw,popcnt")]
-    fn table(half: &[u8; 16]) -> __m512i {
-        #[expect(unsafe_code, reason = "a load by address")]
-        // SAFETY: 16 bytes are read of an array of 16.
-        let half = unsafe { _mm_loadu_si128(half.as_ptr().cast()) };
-        _mm512_broadcast_i32x4(half)
-    }
-
-    /// `STEP` bytes of `text` from its first, second, third or fourth on.
-    #[inline]
-    #[target_feature(enable = "avx512bw,popcnt")]
-    #[expect(unsafe_code, reason = "a load by address")]
-    fn bytes(text: &[u8; READ], place: usize) -> __m512i {
-        assert!(place < WINDOW);
-        // SAFETY: the last of the reads begins three bytes on, and three more than `STEP` are there.
-        unsafe { _mm512_loadu_si512(text.as_ptr().add(place).cast()) }
-    }
-
-    /// The groups that admit what stands at each of the places.
-    #[inline]
-    #[target_feature(enable = "avx512bw,popcnt")]
-    fn groups(low: &[__m512i; WINDOW], high: &[__m512i; WINDOW], text: &[u8; READ]) -> __m512i {
-        let mut groups = _mm512_set1_epi8(-1);
-        for place in 0..WINDOW {
-            let bytes = bytes(text, place);
-            let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(15));
-            // A byte that is not ASCII finds nothing in the lower table: its highest bit says so.
-            let by_low = _mm512_shuffle_epi8(low[place], bytes);
-            let by_high = _mm512_shuffle_epi8(high[place], upper);
-            groups = _mm512_and_si512(groups, _mm512_and_si512(by_low, by_high));
-        }
-        groups
-    }
-
-    /// See [`super::search`]. Apart from what is done with the places, so that all tables stay in registers.
-    #[inline(never)]
-    #[target_feature(enable = "avx512bw,popcnt")]
-    fn next<const LINES: bool>(
-        halves: &Halves,
-        text: &[u8],
-        mut from: usize,
-        last: usize,
-        met: &mut Found,
-    ) -> Option<Step> {
-        let (mut low, mut high) = ([_mm512_setzero_si512(); WINDOW], [_mm512_setzero_si512(); WINDOW]);
-        for place in 0..WINDOW {
-            low[place] = table(&halves.low[place]);
-            high[place] = table(&halves.high[place]);
-        }
-        let line_end = _mm512_set1_epi8(b'\n' as i8);
-        let mut counted = *met;
-        let mut found = None;
-        while from < last + STEP {
-            // What the last step sees again was seen before.
-            let seen = from.saturating_sub(last);
-            let Some(chunk) = text.get(from - seen..).and_then(|rest| rest.first_chunk()) else { break };
-            let groups = groups(&low, &high, chunk);
-            let ends =
-                if LINES { _mm512_cmpeq_epi8_mask(bytes(chunk, 0), line_end) >> seen << seen } else { 0 };
-            let places = _mm512_test_epi8_mask(groups, groups);
-            if places != 0 {
-                found = Some(Step { from: from - seen, places: places >> seen << seen, ends });
-                break;
-            }
-            counted.count(from - seen, ends);
-            from += STEP;
-        }
-        *met = counted;
-        found
+    fn some(bytes: Bytes) -> u64 {
+        _mm512_test_epi8_mask(bytes, bytes)
     }
 }
 
