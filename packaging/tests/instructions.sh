@@ -18,6 +18,7 @@ ceiling() {
   shift 2
   took=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null target/release/banctl scan "$@" "$work/mail.log" 2>&1 >/dev/null |
     sed -n 's/.*Collected : \([0-9]*\).*/\1/p')
+  [ -n "$took" ] || { echo "$name: valgrind counted nothing"; return 1; }
   took=$((took / 1000000))
   echo "$name: $took million instructions, at most $most"
   [ "$took" -le "$most" ]

@@ -4,6 +4,7 @@
 //! neither forge the program name nor be taken for the beginning of a record.
 
 use super::timestamp::{self, Date};
+use super::word;
 
 /// How a log's lines are built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -406,14 +407,10 @@ pub(super) fn glance_syslog(line: &[u8]) -> Option<Glance<'_>> {
 /// The first blank, which is thought to be near: eight bytes at a time, without the set-up of a search through much.
 #[inline]
 fn near_blank(text: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
     let (chunks, rest) = text.as_chunks::<8>();
     for (at, chunk) in chunks.iter().enumerate() {
-        // Zero where there is a blank; the lowest byte so marked is right, and no other is asked for.
-        let word = u64::from_le_bytes(*chunk) ^ (ONES * b' ' as u64);
-        let marks = word.wrapping_sub(ONES) & !word & (ONES << 7);
-        if marks != 0 {
-            return Some(at * 8 + marks.trailing_zeros() as usize / 8);
+        if let Some(blank) = word::first(word::zeros(u64::from_le_bytes(*chunk) ^ word::eight(b' '))) {
+            return Some(at * 8 + blank);
         }
     }
     let start = chunks.len() * 8;

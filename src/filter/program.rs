@@ -21,6 +21,7 @@ use self::compiler::Compiler;
 pub use self::extra::{EXTRA, Extra};
 use self::set::Set;
 use super::literal::ByteSet;
+use super::word;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -238,7 +239,7 @@ impl Program {
                                     && (len <= 8 || ends(here, len, *tail, middle.as_deref()))
                             }
                             // Near the end of the text, where eight bytes cannot be read.
-                            None => here.len() >= len && head.fits(read_short(here)),
+                            None => here.len() >= len && head.fits(word::word(here)),
                         };
                         if !fits {
                             break 'step false;
@@ -430,11 +431,6 @@ impl Program {
 fn ends(text: &[u8], len: usize, tail: u64, middle: Option<&[u8]>) -> bool {
     let Some(last) = text.get(len - 8..len).and_then(|last| last.first_chunk()) else { return false };
     u64::from_le_bytes(*last) == tail && middle.is_none_or(|middle| text[8..].starts_with(middle))
-}
-
-/// Fewer than eight bytes.
-fn read_short(text: &[u8]) -> u64 {
-    text.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 impl Head {

@@ -4,6 +4,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::search::{Sample, Search};
 use super::{Bits, Entry};
+use crate::filter::word;
 
 /// How the patterns of a bucket are told apart: those that share their possible beginnings are a group, and
 /// only a group that the message begins like is searched for.
@@ -20,12 +21,7 @@ struct Beginning {
 
 impl Beginning {
     fn new(text: &[u8]) -> Beginning {
-        let mut head = [0; 8];
-        let mut mask = [0; 8];
-        for (at, byte) in text.iter().take(8).enumerate() {
-            (head[at], mask[at]) = (*byte, 0xff);
-        }
-        Beginning { head: u64::from_le_bytes(head), mask: u64::from_le_bytes(mask) }
+        Beginning { head: word::word(text), mask: word::mask(text.len()) }
     }
 
     /// `head`: a message's, NUL where it is shorter.
@@ -79,7 +75,7 @@ impl Gate {
     pub fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
         let head = match message.first_chunk::<8>() {
             Some(chunk) => u64::from_le_bytes(*chunk),
-            None => Beginning::new(message).head,
+            None => word::word(message),
         };
         let mut any = false;
         for (beginnings, group) in &self.groups {

@@ -5,6 +5,7 @@ use regex_syntax::hir::{Hir, HirKind, Look};
 use super::{BranchTable, EXTRA, Extra, Head, Hint, Info, Instruction, Program, RunMode, Set, address};
 use crate::filter::literal::{ByteSet, class_bytes, first_bytes, folded_letter};
 use crate::filter::tree;
+use crate::filter::word::{mask, word};
 
 /// Larger programs are left to the general engine. Instructions.
 const INSTRUCTIONS_MAX: usize = 4000;
@@ -170,14 +171,9 @@ impl Compiler<'_> {
         let mut first = ByteSet::default();
         first.insert(*bytes.first()?);
         first.insert(bytes[0] & !(fold as u8));
-        let word = |bytes: &[u8]| {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            u64::from_le_bytes(word)
-        };
         let len = bytes.len();
         let literal = Instruction::Literal {
-            head: Head { bytes: word(&bytes[..len.min(8)]), mask: word(&[0xff; 8][..len.min(8)]), fold },
+            head: Head { bytes: word(bytes), mask: mask(len), fold },
             tail: if len > 8 { word(&bytes[len - 8..]) } else { 0 },
             len: u32::try_from(len).ok()?,
             middle: bytes.get(8..len.saturating_sub(8)).filter(|middle| !middle.is_empty()).map(Box::from),

@@ -1,6 +1,7 @@
 //! A class of bytes, and how far a text stays in it.
 
 use crate::filter::literal::ByteSet;
+use crate::filter::word::{eight, first, zeros};
 
 #[derive(Debug)]
 pub(super) struct Set {
@@ -31,8 +32,7 @@ impl Set {
             [one, two, three] => Some([one, two, three]),
             _ => None,
         };
-        let stops =
-            stops.map(|bytes| Stops { bytes, words: bytes.map(|byte| u64::from_ne_bytes([byte; 8])) });
+        let stops = stops.map(|bytes| Stops { bytes, words: bytes.map(eight) });
         Set { bytes, table, stops }
     }
 
@@ -58,19 +58,12 @@ impl Stops {
             && let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk())
         {
             let word = u64::from_le_bytes(*chunk);
-            let any = zeros(word ^ one) | zeros(word ^ two) | zeros(word ^ three);
-            if any != 0 {
-                return Some(at + any.trailing_zeros() as usize / 8);
+            if let Some(stop) = first(zeros(word ^ one) | zeros(word ^ two) | zeros(word ^ three)) {
+                return Some(at + stop);
             }
             at += 8;
         }
         let [one, two, three] = self.bytes;
         memchr::memchr3(one, two, three, &text[at..]).map(|stop| at + stop)
     }
-}
-
-/// The lowest bit that is set is in the lowest byte that is zero; those above may be anything.
-#[inline]
-fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080
 }

@@ -1,5 +1,6 @@
 //! Literals by four bytes of theirs.
 
+use crate::filter::word::{mask, word};
 use crate::sys::simd::WINDOW;
 
 /// Four bytes in a row.
@@ -80,9 +81,8 @@ struct Held {
 impl Held {
     fn new(number: usize, literal: &[u8], offset: usize) -> Held {
         let len = literal.len();
-        let (first, last) = (&literal[..len.min(8)], &literal[len.saturating_sub(8)..]);
-        let mask = if len < 8 { (1 << (len * 8)) - 1 } else { u64::MAX };
-        Held { offset, number, len, head: word(first), mask, tail: word(last) }
+        let last = &literal[len.saturating_sub(8)..];
+        Held { offset, number, len, head: word(literal), mask: mask(len), tail: word(last) }
     }
 
     /// Whether `text` begins so.
@@ -95,11 +95,6 @@ impl Held {
         first.is_some_and(|first| u64::from_le_bytes(*first) & self.mask == self.head)
             && (self.len <= 8 || last.is_some_and(|last| u64::from_le_bytes(*last) == self.tail))
     }
-}
-
-/// The first eight bytes of `text`, or all of them.
-fn word(text: &[u8]) -> u64 {
-    text.iter().take(8).rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 impl Grams {
