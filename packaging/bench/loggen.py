@@ -57,10 +57,19 @@ def lines(count, failures, attackers=500, seed=1, per_second=50, start=START):
         yield "%s mail %s\n" % (stamp(start + at // per_second), text)
 
 
-def burst(count, attackers, start):
-    """Failed SASL logins of `attackers` addresses in turn."""
+def burst(count, attackers, start, share=1.0):
+    """`count` lines of one moment, of which `share` are failed SASL logins of `attackers` addresses in turn."""
+    dice = random.Random(2)
+    failed = 0
     for at in range(count):
-        n = at % attackers
+        if failed >= (at + 1) * share:
+            ip = "192.0.2.%d" % dice.randrange(1, 255)
+            yield "%s mail %s\n" % (stamp(start), dice.choice(ORDINARY).format(
+                h="host.example.net", a=ip, u="user%d" % dice.randrange(20000), n=dice.randrange(1000, 60000),
+                q="%012X" % dice.getrandbits(48)))
+            continue
+        n = failed % attackers
+        failed += 1
         ip = "198.%d.%d.%d" % (18 + (n >> 16), (n >> 8) & 255, n & 255)
         yield "%s mail postfix/smtpd[4711]: warning: unknown[%s]: SASL LOGIN authentication failed: authentication failure\n" \
             % (stamp(start), ip)

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
+use super::cuts::Cuts;
 use crate::addr::Net;
 use crate::firewall::{Firewall, FirewallError, KernelBan, Plan, Ports, Refused};
 use crate::jail::{JailName, Jails};
-use crate::time::{Span, Timestamp};
+use crate::time::{Clock, Span, Timestamp};
 
 /// After a refusal the firewall is tried again so much later, twice as much each time up to the second.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -22,6 +23,7 @@ pub struct Enforcer {
     /// up with.
     found: Vec<KernelBan>,
     found_at: Timestamp,
+    cuts: Cuts,
     /// What is wrong, for `status`; `None`: in step.
     problem: Option<String>,
     /// When to try again, and the wait after that one.
@@ -47,7 +49,9 @@ impl Enforcer {
         };
         let found: Vec<KernelBan> =
             held.into_iter().filter(|ban| !known(ban) && unrecorded(&ban.jail, ban.target)).collect();
-        let mut enforcer = Enforcer { firewall, plan, found, found_at: now, problem: None, retry: None };
+        let cuts = Cuts::default();
+        let mut enforcer =
+            Enforcer { firewall, plan, found, found_at: now, cuts, problem: None, retry: None };
         enforcer.restore(jails, now);
         Ok(enforcer)
     }
@@ -85,17 +89,11 @@ impl Enforcer {
         self.found.retain(|ban| ban.jail != *jail || ban.target != target);
     }
 
-    /// Bans and lifts, then closes the sockets of who was banned; answers how many those were. A refusal is
-    /// reported and retried; it stops nothing.
-    pub fn apply(
-        &mut self,
-        bans: &[KernelBan],
-        unbans: &[(JailName, Net)],
-        jails: &Jails,
-        now: Timestamp,
-    ) -> usize {
+    /// Bans and lifts; the sockets of who was banned are for [`Enforcer::cut`] to close. A refusal is reported and
+    /// retried; it stops nothing.
+    pub fn apply(&mut self, bans: &[KernelBan], unbans: &[(JailName, Net)], jails: &Jails, now: Timestamp) {
         if bans.is_empty() && unbans.is_empty() {
-            return 0;
+            return;
         }
         match self.firewall.apply(bans, unbans) {
             Ok(refused) => self.report(refused, now),
@@ -105,22 +103,39 @@ impl Enforcer {
             }
             Err(why) => self.failed(&why, now),
         }
-        self.cut(bans)
+        for (jail, target) in unbans {
+            self.cuts.spare(jail, *target);
+        }
+        for ban in bans {
+            self.cuts.add(ban.jail.clone(), ban.target);
+        }
     }
 
-    /// Closes the sockets of banned peers on their jails' ports; how many those were.
-    fn cut(&mut self, bans: &[KernelBan]) -> usize {
+    /// When [`Enforcer::cut`] has something to do, by the monotonic clock.
+    pub fn cut_due(&self) -> Option<Duration> {
+        self.cuts.due()
+    }
+
+    /// Closes the sockets of banned peers on their jails' ports, if it is time for that; how many those were.
+    pub fn cut(&mut self, clock: &dyn Clock) -> usize {
+        let begun = clock.monotonic();
+        let peers = self.cuts.take(begun);
+        if peers.is_empty() {
+            return 0;
+        }
         let ports: HashMap<&JailName, &Ports> =
             self.plan.jails.iter().map(|rules| (&rules.name, &rules.ports)).collect();
         let targets: Vec<(Net, Ports)> =
-            bans.iter().filter_map(|ban| Some((ban.target, (*ports.get(&ban.jail)?).clone()))).collect();
+            peers.iter().filter_map(|(jail, target)| Some((*target, (*ports.get(jail)?).clone()))).collect();
         if targets.is_empty() {
             return 0;
         }
-        self.firewall.cut(&targets).unwrap_or_else(|why| {
+        let closed = self.firewall.cut(&targets).unwrap_or_else(|why| {
             warn!("{why}");
             0
-        })
+        });
+        self.cuts.looked(begun, clock.monotonic());
+        closed
     }
 
     /// Another program changed the ruleset, or it is time to look: puts back what is missing.

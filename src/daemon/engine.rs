@@ -100,6 +100,14 @@ pub struct Inbox {
     pub reports: mpsc::UnboundedReceiver<Report>,
 }
 
+/// Waits until `due` of the monotonic clock; for ever if there is none.
+async fn sleep_until(clock: &dyn Clock, due: Option<Duration>) {
+    match due {
+        Some(due) => tokio::time::sleep(due.saturating_sub(clock.monotonic())).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Why the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -128,11 +136,20 @@ impl Engine {
         let mut alive = interval(watchdog.unwrap_or(Duration::from_secs(3600)));
         let mut sweeps = Sweeps::new(self.clock.monotonic());
         let mut unread = true;
+        // Who has just read lets everybody else come first: they are answered between two blocks.
+        let mut has_read = false;
         loop {
             // Whether it was only we who looked.
             let mut swept = false;
+            let had_read = std::mem::replace(&mut has_read, false);
             tokio::select! {
                 biased;
+                // After a rest a ban does not wait until it is known that nobody else has a wish.
+                guard = files.readable(), if !had_read => {
+                    guard?.clear_ready();
+                    (unread, has_read) = (self.read_new(), true);
+                    tokio::task::yield_now().await;
+                }
                 _ = terminate.recv() => return Ok(Stop::Signal),
                 _ = interrupt.recv() => return Ok(Stop::Signal),
                 Some(call) = inbox.calls.recv() => {
@@ -164,15 +181,15 @@ impl Engine {
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                     swept = true;
                 }
-                guard = files.readable() => {
+                _ = sleep_until(&*self.clock, self.enforcer.cut_due()) => self.cut(),
+                guard = files.readable(), if had_read => {
                     guard?.clear_ready();
-                    self.tailer.on_events(self.clock.now());
-                    unread = self.read();
+                    (unread, has_read) = (self.read_new(), true);
                     // Other tasks of this thread, the control connections, get their turn.
                     tokio::task::yield_now().await;
                 }
                 _ = std::future::ready(()), if unread => {
-                    unread = self.read();
+                    (unread, has_read) = (self.read(), true);
                     // What a sweep looked for and did not find is no event.
                     swept = !unread;
                     tokio::task::yield_now().await;
@@ -191,6 +208,12 @@ impl Engine {
             && self.tailer.is_told_all()
     }
 
+    /// Takes in what the kernel tells of the logs, and reads a block.
+    fn read_new(&mut self) -> bool {
+        self.tailer.on_events(self.clock.now());
+        self.read()
+    }
+
     /// Reads, decides and enforces one block. False: every log is read to its end.
     fn read(&mut self) -> bool {
         let begun = self.clock.monotonic();
@@ -204,6 +227,7 @@ impl Engine {
     fn read_block(&mut self) -> bool {
         let now = self.clock.now();
         let mut actions = Vec::new();
+        let read;
         let Engine {
             tailer, desks, jails, recorder, fail2ban_log, shadow, lookups, actions: commands, ..
         } = self;
@@ -254,12 +278,15 @@ impl Engine {
                         }
                     });
                 }
-                let record = PositionRecord { filter_state: desk.state(), ..PositionRecord::of(block.after) };
-                recorder.position(block.path, record);
+                read = (block.log, block.path.clone(), block.after);
             }
         }
         self.count_lookups(now, &mut actions);
         self.perform(actions, None, now);
+        // Only now: a ban does not wait for it.
+        let (log, path, after) = read;
+        let filter_state = self.desks.of(log, &path).state();
+        self.recorder.position(&path, PositionRecord { filter_state, ..PositionRecord::of(after) });
         if self.recorder.due() {
             self.flush(now);
         }
@@ -268,7 +295,7 @@ impl Engine {
 
     /// Does what the jails decided: enforce first, then log and record. `by`: the person, and his reason, for whom.
     pub(super) fn perform(&mut self, actions: Vec<Action>, by: Option<(&str, Option<&str>)>, now: Timestamp) {
-        let closed = self.enforce(&actions, now);
+        self.enforce(&actions, now);
         let mut told = Vec::new();
         let mut asks = Vec::new();
         for action in actions {
@@ -322,9 +349,7 @@ impl Engine {
                 }
             }
         }
-        if closed > 0 {
-            info!(closed, "closed connections of banned peers");
-        }
+        self.cut();
         self.fail2ban_log.send();
         self.tell(told);
         for (jail, target, ripe) in asks {
@@ -332,8 +357,16 @@ impl Engine {
         }
     }
 
-    /// The firewall's part of `actions`, before a word is logged; how many connections were closed.
-    fn enforce(&mut self, actions: &[Action], now: Timestamp) -> usize {
+    /// Closes connections of banned peers, if it is time for that.
+    fn cut(&mut self) {
+        let closed = self.enforcer.cut(&*self.clock);
+        if closed > 0 {
+            info!(closed, "closed connections of banned peers");
+        }
+    }
+
+    /// The firewall's part of `actions`, before a word is logged.
+    fn enforce(&mut self, actions: &[Action], now: Timestamp) {
         let mut bans = Vec::new();
         let mut unbans = Vec::new();
         let mut allow_changed = false;
@@ -355,7 +388,7 @@ impl Engine {
         if allow_changed {
             self.enforcer.set_allow(self.jails.allow_nets(), now);
         }
-        self.enforcer.apply(&bans, &unbans, &self.jails, now)
+        self.enforcer.apply(&bans, &unbans, &self.jails, now);
     }
 
     /// Hands what was gathered to the store, if it is more than positions.

@@ -11,10 +11,12 @@ pub(crate) use bench::words as trouble_words;
 
 mod actions;
 pub mod bench;
+mod cuts;
 mod desk;
 pub mod enforcer;
 mod engine;
 mod fail2ban_log;
+mod flush;
 pub mod load;
 mod lookups;
 mod names;
@@ -47,8 +49,6 @@ use self::recorder::Recorder;
 use self::shadow::Shadow;
 use crate::addr::Net;
 use crate::config::{Config, Loaded, Problem, Setup};
-use crate::control::client::Client;
-use crate::control::protocol::Request;
 use crate::control::server::{Patience, Server};
 use crate::exit::{CONFIG, NOT_PERMITTED, UNAVAILABLE};
 use crate::fail2ban::client;
@@ -127,7 +127,7 @@ fn start(cli: &Cli) -> Result<(), Failed> {
         return check(&config, &problems);
     }
     if cli.flush {
-        return flush(&config);
+        return flush::flush(&config);
     }
     if config.enabled().next().is_none() {
         let help = match setup.fail2ban_dir {
@@ -160,36 +160,6 @@ fn check(config: &Config, problems: &[Problem]) -> Result<(), Failed> {
     }
     let why = if jails == 0 { "no usable jail".to_owned() } else { format!("{} bad jails", problems.len()) };
     Err(Failed(why, CONFIG))
-}
-
-/// `--flush`: asks a running daemon, else removes the table itself and notes that its bans have ended.
-fn flush(config: &Config) -> Result<(), Failed> {
-    if let Ok(mut client) = Client::connect(&config.socket.path) {
-        let done = client.call(Request::Flush).map(|_| ());
-        return done.map_err(|error| Failed(error.message, error.code.exit_code()));
-    }
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let now = clock.now();
-    let mut store = open_store(config, now)?;
-    let mut frame = store::Frame::new(now);
-    let mut collect = |change| {
-        if let Change::Ban(ban) = change {
-            let end = store::Unban {
-                jail: ban.jail,
-                target: ban.target,
-                at: now,
-                cause: UnbanCause::Flush,
-                by: Some("portero --flush".to_owned()),
-                reason: None,
-                ban: None,
-            };
-            frame.changes.push(Change::Unban(end));
-        }
-    };
-    store.load(&mut collect).map_err(store_failed)?;
-    store.commit(&mut [frame]).map_err(store_failed)?;
-    let mut firewall = backend(config, clock)?;
-    firewall.flush().map_err(firewall_failed)
 }
 
 fn store_failed(why: store::StoreError) -> Failed {
@@ -235,6 +205,7 @@ struct Restored {
 /// Puts everything that was in force into the jails.
 fn restore(store: &mut dyn Store, jails: &mut Jails, now: Timestamp) -> Result<Restored, Failed> {
     let mut restored = Restored::default();
+    jails.expect_bans(store.bans_to_load());
     let mut bans = 0usize;
     let mut take = |change| match change {
         Change::Ban(ban) => bans += usize::from(jails.restore_ban(now, &ban)),

@@ -2,7 +2,7 @@
 //!
 //! Sound because a line without the date is never searched for what its regex does not hold: the texts are sought in the
 //! line as it stands, and where the date was cut out of the middle, also in what its two sides make together
-//! ([`Prefilter::joined`]). Case is not told apart, which only lets more lines through.
+//! ([`Prefilter::joined`]).
 //!
 //! A filter that looks at several lines together is called by a text in any of the lines that it may hold: no text asked
 //! for has a newline in it, so each stands in one line. After a match it is asked about all of them
@@ -10,17 +10,15 @@
 
 use std::collections::BTreeMap;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
-
 use super::matcher::Program;
 use crate::filter::literal::Literal;
-use crate::filter::prefilter::{Asked, Sieve};
+use crate::filter::prefilter::{Asked, Sieve, Texts};
 
 /// Texts of all filters of one log, and what each of them calls for.
 #[derive(Debug)]
 pub struct Prefilter {
     /// `None`: no filter asks for any text.
-    texts: Option<AhoCorasick>,
+    texts: Option<Texts>,
     /// By text: whom it calls.
     calls: Vec<Vec<Call>>,
     filters: Vec<Asks>,
@@ -88,7 +86,7 @@ impl Prefilter {
     /// The prefilter of lines, and the sieve that goes before it. `on` false: every part may match every line.
     pub fn new<'p>(programs: impl Iterator<Item = &'p Program>, on: bool) -> (Sieve, Prefilter) {
         let mut asked = Vec::new();
-        let mut calls: BTreeMap<Vec<u8>, Vec<Call>> = BTreeMap::new();
+        let mut calls: BTreeMap<Literal, Vec<Call>> = BTreeMap::new();
         let mut filters = Vec::new();
         for (filter, program) in programs.enumerate() {
             let (prefregex, failregex) = program.required();
@@ -117,7 +115,7 @@ impl Prefilter {
                     let call = Call { filter, part, bit: 1 << number };
                     bits |= call.bit;
                     for text in texts {
-                        let calls = calls.entry(text.bytes.to_ascii_lowercase()).or_default();
+                        let calls = calls.entry(text).or_default();
                         if !calls.contains(&call) {
                             calls.push(call);
                         }
@@ -128,12 +126,8 @@ impl Prefilter {
             let open = parts[PREFREGEX + 1..].contains(&0);
             filters.push(Asks { parts, open, lines: lines as u64 });
         }
-        let reach = calls.keys().map(Vec::len).max().unwrap_or(1) - 1;
-        let built = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(calls.keys());
-        let texts = built.ok().filter(|_| !calls.is_empty());
+        let reach = calls.keys().map(|text| text.bytes.len()).max().unwrap_or(1) - 1;
+        let texts = Texts::new(calls.keys()).filter(|_| !calls.is_empty());
         if texts.is_none() {
             // Nothing to search for; or too much, and then every line is looked at.
             for asks in &mut filters {
@@ -189,8 +183,8 @@ impl Prefilter {
 
     fn search(&self, marks: &mut Marks, text: &[u8]) {
         let Some(texts) = &self.texts else { return };
-        for found in texts.find_overlapping_iter(text) {
-            for Call { filter, part, bit } in self.calls[found.pattern().as_usize()].iter().copied() {
+        texts.all(text, |found| {
+            for Call { filter, part, bit } in self.calls[found].iter().copied() {
                 let seen = &mut marks.parts[filter][part];
                 if seen.line != marks.line {
                     (seen.line, seen.bits) = (marks.line, 0);
@@ -208,7 +202,7 @@ impl Prefilter {
                     marks.until = marks.until.max(marks.line + self.filters[filter].lines - 1);
                 }
             }
-        }
+        });
     }
 
     /// The filters of which some failregex may match the line, in no order; some may come twice.

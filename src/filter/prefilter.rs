@@ -17,6 +17,7 @@ mod ident;
 mod lane;
 mod search;
 mod sieve;
+mod texts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use self::ident::IdentCache;
 use self::lane::Lane;
 pub use self::sieve::{Asked, Sieve};
+pub use self::texts::Texts;
 use super::Filter;
 use super::frame::{self, FrameKind, Glance};
 use super::literal::{ByteSet, Literal, Traits};

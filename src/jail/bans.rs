@@ -1,6 +1,7 @@
 //! [`Bans`]: the bans in force, found by target, by host, and by the one that ends next.
 
 use super::keymap::{Key, KeyMap};
+use super::lengths::Lengths;
 use super::random::Random;
 use super::{JailId, Origin};
 use crate::addr::{Host, Net};
@@ -54,13 +55,17 @@ pub(super) struct Bans {
     /// Indexes into `map`, a binary heap by `until`, the next one to end first. Every ban knows its place in
     /// it (`heap_at`), so that a lifted one leaves nothing behind.
     heap: Vec<u32>,
-    /// How many targets there are of each prefix length: only lengths in use are asked for.
-    lengths: [[u32; 129]; 2],
+    lengths: Lengths,
 }
 
 impl Bans {
     pub fn new(random: &mut Random) -> Bans {
-        Bans { map: KeyMap::new(random), heap: Vec::new(), lengths: [[0; 129]; 2] }
+        Bans { map: KeyMap::new(random), heap: Vec::new(), lengths: Lengths::new() }
+    }
+
+    pub fn reserve(&mut self, bans: usize) {
+        self.map.reserve(bans);
+        self.heap.reserve_exact(bans);
     }
 
     pub fn len(&self) -> usize {
@@ -75,6 +80,11 @@ impl Bans {
         self.map.slots().iter().map(|slot| (slot.key, &slot.value))
     }
 
+    /// Every jail's ban of exactly `net`.
+    pub fn of_net(&self, net: Net) -> impl Iterator<Item = (Key, &Held)> {
+        self.map.of_net(net).map(|at| self.map.at(at)).map(|slot| (slot.key, &slot.value))
+    }
+
     pub fn get(&self, key: Key) -> Option<&Held> {
         self.map.get(key)
     }
@@ -84,10 +94,10 @@ impl Bans {
         self.map.find(key).map(|at| &mut self.map.at_mut(at).value)
     }
 
-    /// Adds a ban, or puts it in the place of the same jail's ban of the same target.
-    pub fn insert(&mut self, key: Key, held: Held) {
-        self.remove(key);
-        *self.length_of(key.net) += 1;
+    /// Adds a ban, or puts it in the place of the same jail's ban of the same target: then the answer is true.
+    pub fn insert(&mut self, key: Key, held: Held) -> bool {
+        let replaced = self.remove(key).is_some();
+        self.lengths.add(key.net);
         let permanent = held.until == FOREVER;
         let at = self.map.insert(key, Held { heap_at: NOWHERE, ..held });
         if !permanent {
@@ -98,6 +108,7 @@ impl Bans {
             self.place(self.heap.len() - 1);
             self.up(self.heap.len() - 1);
         }
+        replaced
     }
 
     pub fn remove(&mut self, key: Key) -> Option<Held> {
@@ -117,7 +128,7 @@ impl Bans {
         if self.heap.capacity() > 1024 && self.heap.len() < self.heap.capacity() / 4 {
             self.heap.shrink_to(self.heap.len() * 2);
         }
-        *self.length_of(key.net) -= 1;
+        self.lengths.remove(key.net);
         Some(slot.value)
     }
 
@@ -138,20 +149,22 @@ impl Bans {
 
     /// The narrowest target in `jail` that holds `host`.
     pub fn covering(&self, jail: JailId, host: Host) -> Option<Key> {
-        self.lengths_in_use(host)
+        let lengths = self.lengths.longest_first(host.is_ipv4());
+        lengths
             .map(|prefix| Key { jail, net: Net::of(host, prefix) })
             .find(|key| self.map.find(*key).is_some())
     }
 
     /// Whether any jail has a ban that holds `host`.
     pub fn covers(&self, host: Host) -> bool {
-        self.lengths_in_use(host).any(|prefix| self.map.of_net(Net::of(host, prefix)).next().is_some())
+        let mut lengths = self.lengths.longest_first(host.is_ipv4());
+        lengths.any(|prefix| self.map.of_net(Net::of(host, prefix)).next().is_some())
     }
 
     /// Every ban that touches `target`: of it, inside it, or around it.
     pub fn touching(&self, target: Net) -> Vec<Key> {
-        let narrower =
-            (target.prefix() + 1..=target.base().prefix_max()).any(|prefix| self.length(target, prefix) > 0);
+        let lengths = || self.lengths.longest_first(target.is_ipv4());
+        let narrower = lengths().next().is_some_and(|longest| longest > target.prefix());
         if narrower && target.as_host().is_none() {
             return self
                 .map
@@ -161,23 +174,11 @@ impl Bans {
                 .filter(|key| key.net.overlaps(target))
                 .collect();
         }
-        (0..=target.prefix())
-            .filter(|prefix| self.length(target, *prefix) > 0)
+        lengths()
+            .filter(|prefix| *prefix <= target.prefix())
             .flat_map(|prefix| self.map.of_net(Net::of(target.base(), prefix)))
             .map(|at| self.map.at(at).key)
             .collect()
-    }
-
-    fn lengths_in_use(&self, host: Host) -> impl Iterator<Item = u8> + '_ {
-        (0..=host.prefix_max()).rev().filter(move |prefix| self.length(Net::host(host), *prefix) > 0)
-    }
-
-    fn length(&self, family: Net, prefix: u8) -> u32 {
-        self.lengths[usize::from(family.is_ipv4())][usize::from(prefix)]
-    }
-
-    fn length_of(&mut self, net: Net) -> &mut u32 {
-        &mut self.lengths[usize::from(net.is_ipv4())][usize::from(net.prefix())]
     }
 
     fn until_at(&self, place: usize) -> Timestamp {

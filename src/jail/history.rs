@@ -1,11 +1,18 @@
-//! [`Histories`]: how often each target was banned, and when that last ended.
+//! How often each target was banned, and when that last ended.
+//!
+//! A first ban in force tells that itself: only from its end on, or if it is renewed, does its target stand in
+//! [`Histories`] and in the store. Most bans are first ones, and of a million of them a restart has half as much to read.
 
-use std::time::Duration;
-
+use super::Jails;
+use super::bans::Held;
 use super::bantime::faded;
 use super::keymap::{Key, KeyMap};
 use super::random::Random;
+use crate::addr::Net;
 use crate::time::Timestamp;
+
+/// The count of a ban that tells its target's past.
+const FIRST: u32 = 1;
 
 /// Targets drawn when one has to go.
 const SAMPLE: usize = 32;
@@ -16,6 +23,56 @@ pub(super) struct Past {
     pub count: u32,
     /// When the last ban ended or will; the end of time for a permanent one.
     pub last_end: Timestamp,
+}
+
+impl Past {
+    /// What a ban in force tells where nothing is on record.
+    fn told_by(held: &Held) -> Option<Past> {
+        (held.count == FIRST).then_some(Past { count: FIRST, last_end: held.until })
+    }
+}
+
+impl Jails {
+    /// The past of `key`, a ban in force included.
+    pub(super) fn past(&self, key: Key) -> Option<Past> {
+        self.histories.past(key).or_else(|| self.bans.get(key).and_then(Past::told_by))
+    }
+
+    /// Earlier bans that count for the next one of `key` at `at`: its own, or where the jail says so those of its network
+    /// in all jails.
+    pub(super) fn earlier(&self, key: Key, at: Timestamp) -> u32 {
+        if !self.jail(key.jail).settings.increment.overalljails {
+            return self.own_earlier(key, at);
+        }
+        let decay = self.jail(key.jail).settings.increment.decay;
+        let told = self.bans.of_net(key.net).filter(|(key, _)| self.histories.past(*key).is_none());
+        let told = told.filter_map(|(_, held)| Past::told_by(held));
+        let pasts = self.histories.of_net(key.net).chain(told);
+        pasts.map(|past| faded(past.count, past.last_end, at, decay)).fold(0, u32::saturating_add)
+    }
+
+    fn own_earlier(&self, key: Key, at: Timestamp) -> u32 {
+        let decay = self.jail(key.jail).settings.increment.decay;
+        self.past(key).map_or(0, |past| faded(past.count, past.last_end, at, decay))
+    }
+
+    /// Counts the ban of `key` that begins with `held` and is not in force yet.
+    pub(super) fn begin_past(&mut self, key: Key, held: &mut Held, at: Timestamp) {
+        held.count = self.earlier(key, at).saturating_add(1);
+        let past = Past { count: self.own_earlier(key, at).saturating_add(1), last_end: held.until };
+        if held.count != FIRST || self.histories.past(key).is_some() {
+            self.histories.set(key, past, &mut self.random);
+        }
+    }
+
+    /// The ban `held` of `key` ended at `at`, and is not in force any more.
+    pub(super) fn end_past(&mut self, key: Key, held: &Held, at: Timestamp) {
+        let past = self.histories.past(key).or_else(|| Past::told_by(held));
+        let ended = past.map(|past| Past { last_end: at, ..past });
+        if let Some(ended) = ended.filter(|ended| self.histories.past(key) != Some(*ended)) {
+            self.histories.set(key, ended, &mut self.random);
+        }
+    }
 }
 
 /// See the module. Kept in memory because the next ban's length hangs on it; the bans themselves are the store's.
@@ -35,14 +92,9 @@ impl Histories {
         self.targets_max = targets_max.max(1);
     }
 
-    /// What is left at `now` of the earlier bans of `key`, or of its network in all jails.
-    pub fn earlier(&self, key: Key, all_jails: bool, now: Timestamp, decay: Option<Duration>) -> u32 {
-        let left = |past: &Past| faded(past.count, past.last_end, now, decay);
-        if all_jails {
-            self.map.of_net(key.net).map(|at| left(&self.map.at(at).value)).fold(0, u32::saturating_add)
-        } else {
-            self.map.get(key).map_or(0, left)
-        }
+    /// Of the network in every jail.
+    pub fn of_net(&self, net: Net) -> impl Iterator<Item = Past> + '_ {
+        self.map.of_net(net).map(|at| self.map.at(at).value)
     }
 
     pub fn past(&self, key: Key) -> Option<Past> {
@@ -66,14 +118,6 @@ impl Histories {
             }
         }
         self.touch(key);
-    }
-
-    /// Moves the end of the last ban.
-    pub fn ended(&mut self, key: Key, at: Timestamp) {
-        if let Some(index) = self.map.find(key) {
-            self.map.at_mut(index).value.last_end = at;
-            self.touch(key);
-        }
     }
 
     /// From the store; not dirty.
@@ -126,7 +170,6 @@ impl Histories {
 mod tests {
     use super::super::JailId;
     use super::*;
-    use crate::addr::Net;
 
     fn key(jail: u16, net: &str) -> Key {
         Key { jail: JailId(jail), net: net.parse::<Net>().unwrap() }
@@ -137,16 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn bans_count_for_one_jail_or_for_all() {
+    fn a_network_has_a_past_in_each_jail() {
         let mut random = Random::new(1);
         let mut histories = Histories::new(100, &mut random);
         histories.set(key(1, "203.0.113.7"), past(2, 1000), &mut random);
         histories.set(key(2, "203.0.113.7"), past(3, 1000), &mut random);
-        let now = Timestamp::from_secs(2000);
-        assert_eq!(histories.earlier(key(1, "203.0.113.7"), false, now, None), 2);
-        assert_eq!(histories.earlier(key(1, "203.0.113.7"), true, now, None), 5);
-        assert_eq!(histories.earlier(key(3, "203.0.113.7"), false, now, None), 0);
-        assert_eq!(histories.earlier(key(1, "203.0.113.8"), true, now, None), 0);
+        let counts = |net: &str| histories.of_net(net.parse().unwrap()).map(|past| past.count).sum::<u32>();
+        assert_eq!((counts("203.0.113.7"), counts("203.0.113.8")), (5, 0));
+        assert_eq!(histories.past(key(3, "203.0.113.7")), None);
     }
 
     #[test]

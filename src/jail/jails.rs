@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bans::{Bans, Held};
 use super::bantime;
-use super::history::{Histories, Past};
+use super::history::Histories;
 use super::ignore::{IgnoreEntry, Known};
 use super::keymap::Key;
 use super::nets::NetSet;
@@ -338,12 +338,6 @@ impl Jails {
         Seen::Banned
     }
 
-    /// Earlier bans that count for the next one of `key`.
-    pub(super) fn earlier(&self, key: Key, at: Timestamp) -> u32 {
-        let increment = &self.jail(key.jail).settings.increment;
-        self.histories.earlier(key, increment.overalljails, at, increment.decay)
-    }
-
     /// How often a failure of `key` counts.
     fn weight(&self, key: Key, at: Timestamp) -> u32 {
         match self.jail(key.jail).settings.increment.known_bad {
@@ -354,13 +348,9 @@ impl Jails {
 
     /// Puts a ban in place, with its count and history, and answers it as it is shown.
     pub(super) fn put_ban(&mut self, key: Key, mut held: Held, at: Timestamp) -> Ban {
-        held.count = self.earlier(key, at).saturating_add(1);
-        let own = self.histories.earlier(key, false, at, self.jail(key.jail).settings.increment.decay);
-        let past = Past { count: own.saturating_add(1), last_end: held.until };
-        self.histories.set(key, past, &mut self.random);
+        self.begin_past(key, &mut held, at);
         let ban = self.show(key, &held);
-        let refreshed = self.bans.get(key).is_some();
-        self.bans.insert(key, held);
+        let refreshed = self.bans.insert(key, held);
         let jail = self.jail_mut(key.jail);
         if !refreshed {
             jail.counts.banned += 1;
@@ -372,11 +362,9 @@ impl Jails {
 
     /// Takes a ban out of force.
     pub(super) fn end_ban(&mut self, key: Key, at: Timestamp, cause: Cause, out: &mut Vec<Action>) {
-        if self.bans.remove(key).is_none() {
-            return;
-        }
+        let Some(held) = self.bans.remove(key) else { return };
         self.jail_mut(key.jail).counts.banned -= 1;
-        self.histories.ended(key, at);
+        self.end_past(key, &held, at);
         out.push(Action::Unban { jail: self.name(key.jail), target: key.net, at, cause });
     }
 
@@ -408,6 +396,7 @@ impl Jails {
     pub fn expire(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         while let Some((key, held)) = self.bans.pop_ended(now) {
             self.jail_mut(key.jail).counts.banned -= 1;
+            self.end_past(key, &held, held.until);
             let jail = self.name(key.jail);
             out.push(Action::Unban { jail, target: key.net, at: held.until, cause: Cause::Expired });
         }

@@ -39,6 +39,11 @@ impl Jails {
         }
     }
 
+    /// Makes room for so many bans that will be put back.
+    pub fn expect_bans(&mut self, bans: usize) {
+        self.bans.reserve(bans);
+    }
+
     /// Puts a ban back that the store held, or takes over one found in the kernel or imported. One that is over
     /// by now comes back too and ends at the next [`Jails::expire`], with its `Unban`. False: no such jail.
     ///
@@ -51,10 +56,9 @@ impl Jails {
         held.count = ban.count;
         held.effective = ban.effective;
         held.reason = ban.reason.as_ref().map(|reason| Box::new(reason.clone().into_boxed_str()));
-        if self.bans.get(key).is_none() {
+        if !self.bans.insert(key, held) {
             self.jail_mut(jail).counts.banned += 1;
         }
-        self.bans.insert(key, held);
         true
     }
 

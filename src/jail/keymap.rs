@@ -86,6 +86,15 @@ impl<V> KeyMap<V> {
             .filter(move |&at| self.slots[at].key.net == net)
     }
 
+    /// Makes room for so many more entries at once, which otherwise is made as they come.
+    pub fn reserve(&mut self, entries: usize) {
+        self.slots.reserve_exact(entries);
+        let (slots, hash_keys) = (&self.slots, self.hash_keys);
+        for part in self.index.iter_mut() {
+            part.reserve(entries / PARTS, |&at| hash(hash_keys, slots[at as usize].key.net));
+        }
+    }
+
     /// Adds an entry that is not there yet, at the end; returns its index.
     pub fn insert(&mut self, key: Key, value: V) -> usize {
         debug_assert!(self.find(key).is_none(), "the caller looked first");

@@ -11,6 +11,7 @@ pub mod ignore;
 mod jails;
 mod keep;
 mod keymap;
+mod lengths;
 mod lists;
 mod nets;
 mod random;
@@ -273,7 +274,8 @@ pub enum Dirty {
         key: Net,
         window: Option<Vec<u8>>,
     },
-    /// Bans of `target` so far, and when the last one ended or will (`None`: never). `count` 0: forgotten.
+    /// Bans of `target` so far, and when the last one ended or will (`None`: never). `count` 0: forgotten. Not told of a
+    /// first ban while it is in force, which tells as much.
     History {
         jail: JailName,
         target: Net,

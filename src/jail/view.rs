@@ -25,7 +25,7 @@ impl Jails {
 
     /// How often `jail` banned exactly `target`, and when that last ended or will (`None`: never).
     pub fn history_of(&self, jail: JailId, target: Net) -> Option<(u32, Option<Timestamp>)> {
-        let past = self.histories.past(Key { jail, net: target })?;
+        let past = self.past(Key { jail, net: target })?;
         Some((past.count, (past.last_end != FOREVER).then_some(past.last_end)))
     }
 

@@ -328,6 +328,10 @@ impl Store for DiskStore {
         self.load_without_cache(sink)
     }
 
+    fn bans_to_load(&self) -> usize {
+        self.cache.as_ref().map_or(0, Cache::bans_to_load)
+    }
+
     fn evidence(&mut self, host: Host) -> Result<HostRecord, StoreError> {
         let limits = self.limits.clone();
         evidence::host(self, host, &limits)

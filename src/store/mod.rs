@@ -74,6 +74,11 @@ pub trait Store: Send {
     /// The state could not be read, and not be rebuilt either.
     fn load(&mut self, sink: &mut dyn FnMut(Change)) -> Result<(), StoreError>;
 
+    /// How many of the changes of the next [`Store::load`] are bans, where that is known beforehand: to make room. Bans.
+    fn bans_to_load(&self) -> usize {
+        0
+    }
+
     /// Evidence against `host`, accounts tried from there, earlier bans. Unknown: empty.
     fn evidence(&mut self, host: Host) -> Result<HostRecord, StoreError>;
 

@@ -76,7 +76,8 @@ pub enum Change {
         #[serde(with = "maybe_bytes")]
         window: Option<Vec<u8>>,
     },
-    /// Earlier bans of `target`; `jail` is `None` where they count over all jails.
+    /// Bans of `target` so far; `jail` is `None` where they count over all jails. There is none beside a first ban in
+    /// force, which tells it itself (count 1, until its end), but from its end on.
     History {
         jail: Option<JailName>,
         target: Net,

@@ -329,6 +329,11 @@ impl Cache {
         file.sync_data().map_err(|error| Failure::Unavailable(error.to_string()))
     }
 
+    /// Bans of the copy at hand.
+    pub(super) fn bans_to_load(&self) -> usize {
+        self.copy.as_ref().map_or(0, Copy::bans)
+    }
+
     /// Hands out the whole state.
     pub(super) fn load(&mut self, sink: &mut dyn FnMut(Change)) -> Result<(), Failure> {
         let copy = self.copy.take();

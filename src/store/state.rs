@@ -83,6 +83,10 @@ pub(super) fn ban_key(jail: &JailName, target: Net) -> Vec<u8> {
     key
 }
 
+pub(super) fn is_ban_key(key: &[u8]) -> bool {
+    key.first() == Some(&BAN)
+}
+
 /// The key that `change` sets or removes; `None`: it is evidence and leaves no state.
 pub(super) fn key_of(change: &Change) -> Option<Vec<u8>> {
     let mut key = Vec::with_capacity(32);

@@ -1,9 +1,8 @@
 //! Between the patterns of a lane that can begin with the same byte: by their beginnings, then by their literals.
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
-
-use super::search::{Sample, Search};
+use super::texts::Texts;
 use super::{Bits, Entry};
+use crate::filter::literal::Literal;
 use crate::filter::word;
 
 /// How the patterns of a bucket are told apart: those that share their possible beginnings are a group, and
@@ -35,20 +34,9 @@ impl Beginning {
 struct Group {
     /// Patterns without a required literal, or with one that cannot be searched for.
     always: Vec<u16>,
-    exact: Option<Searcher>,
-    folded: Option<Searcher>,
-}
-
-struct Searcher {
-    engine: Engine,
-    /// Literal -> patterns that it stands for.
+    texts: Option<Texts>,
+    /// Text -> patterns that it stands for.
     patterns: Vec<Box<[u16]>>,
-}
-
-enum Engine {
-    One(Box<memchr::memmem::Finder<'static>>, usize),
-    Exact(Search),
-    Folded(AhoCorasick),
 }
 
 impl Gate {
@@ -93,88 +81,38 @@ const TRIED_AT_ONCE: usize = 2;
 impl Group {
     fn new(patterns: &[u16], entries: &[Entry], begins: bool) -> Group {
         if begins && patterns.len() <= TRIED_AT_ONCE {
-            return Group { always: patterns.to_vec(), exact: None, folded: None };
+            return Group { always: patterns.to_vec(), texts: None, patterns: Vec::new() };
         }
-        let literals = |folded: bool| {
-            let mut of: Vec<(Vec<u8>, Vec<u16>)> = Vec::new();
-            for pattern in patterns {
-                for literal in &entries[usize::from(*pattern)].literals {
-                    if literal.folded != folded {
-                        continue;
-                    }
-                    match of.iter_mut().find(|(bytes, _)| *bytes == literal.bytes) {
-                        Some((_, own)) => own.push(*pattern),
-                        None => of.push((literal.bytes.clone(), vec![*pattern])),
-                    }
+        let mut always = Vec::new();
+        let mut of: Vec<(&Literal, Vec<u16>)> = Vec::new();
+        for pattern in patterns {
+            let literals = &entries[usize::from(*pattern)].literals;
+            if literals.is_empty() {
+                always.push(*pattern);
+            }
+            for literal in literals {
+                match of.iter_mut().find(|(known, _)| *known == literal) {
+                    Some((_, own)) => own.push(*pattern),
+                    None => of.push((literal, vec![*pattern])),
                 }
             }
-            of
-        };
-        let without = patterns.iter().copied().filter(|at| entries[usize::from(*at)].literals.is_empty());
-        let mut always: Vec<u16> = without.collect();
-        let mut searcher = |folded: bool| {
-            let literals = literals(folded);
-            let searcher = Searcher::new(&literals, folded);
-            if searcher.is_none() {
-                always.extend(literals.iter().flat_map(|(_, own)| own));
-            }
-            searcher
-        };
-        let (exact, folded) = (searcher(false), searcher(true));
-        Group { always, exact, folded }
+        }
+        let texts = Texts::new(of.iter().map(|(literal, _)| *literal));
+        if texts.is_none() {
+            always = patterns.to_vec();
+        }
+        Group { always, texts, patterns: of.into_iter().map(|(_, own)| own.into()).collect() }
     }
 
     #[inline]
     fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
         self.always.iter().for_each(|at| bits.set(*at));
         let mut any = !self.always.is_empty();
-        if let Some(searcher) = &self.exact {
-            any |= searcher.search(message, bits);
-        }
-        if let Some(searcher) = &self.folded {
-            any |= searcher.search(message, bits);
-        }
-        any
-    }
-}
-
-impl Searcher {
-    fn new(literals: &[(Vec<u8>, Vec<u16>)], folded: bool) -> Option<Searcher> {
-        let texts: Vec<&[u8]> = literals.iter().map(|(bytes, _)| &bytes[..]).collect();
-        let engine = match texts[..] {
-            [] => None,
-            [one] if !folded => {
-                Some(Engine::One(Box::new(memchr::memmem::Finder::new(one).into_owned()), one.len()))
-            }
-            _ if !folded => Search::new(&texts, &Sample::new(b"")).map(Engine::Exact),
-            _ => AhoCorasick::builder()
-                .ascii_case_insensitive(true)
-                .kind(Some(AhoCorasickKind::DFA))
-                .build(&texts)
-                .map(Engine::Folded)
-                .ok(),
-        };
-        let patterns = literals.iter().map(|(_, own)| own[..].into()).collect();
-        Some(Searcher { engine: engine?, patterns })
-    }
-
-    #[inline]
-    fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
-        let mut any = false;
-        let mut seen = |literal: usize| {
-            self.patterns[literal].iter().for_each(|at| bits.set(*at));
-            any = true;
-        };
-        match &self.engine {
-            Engine::One(finder, len) => {
-                if message.len() >= *len && finder.find(message).is_some() {
-                    seen(0);
-                }
-            }
-            Engine::Exact(search) => search.all(message, seen),
-            Engine::Folded(automaton) => {
-                automaton.find_overlapping_iter(message).for_each(|found| seen(found.pattern().as_usize()));
-            }
+        if let Some(texts) = &self.texts {
+            texts.all(message, |text| {
+                self.patterns[text].iter().for_each(|at| bits.set(*at));
+                any = true;
+            });
         }
         any
     }

@@ -75,6 +75,71 @@ fn after_a_restart_everything_goes_on_where_it_was() {
     assert_eq!((world.ban().count, world.ban().until), (2, Some(world.now.plus(2 * HOUR))));
 }
 
+/// What is in force goes over a restart: everything dirty, and the bans.
+fn restart(world: &mut World, stored: &mut Stored, settings: Vec<JailSettings>) {
+    stored.take(&mut world.jails);
+    let bans: Vec<Ban> = world.jails.bans().collect();
+    world.jails = Jails::new(settings, Vec::new(), &Limits::default(), 2);
+    for ban in &bans {
+        assert!(world.jails.restore_ban(world.now, ban));
+    }
+    stored.put(&mut world.jails);
+}
+
+#[test]
+fn the_history_of_a_first_ban_is_known_after_a_restart_without_a_record_and_has_one_from_its_end_on() {
+    for overalljails in [false, true] {
+        let increment = Increment { enabled: true, overalljails, ..Increment::default() };
+        let jails = || {
+            let of = |settings| JailSettings { increment: increment.clone(), ..settings };
+            vec![of(sasl()), of(imap())]
+        };
+        let mut world = World::of(jails());
+        let mut stored = Stored::default();
+        world.fail_times("203.0.113.7", 5);
+        stored.take(&mut world.jails);
+        assert!(stored.histories.is_empty(), "the ban tells it");
+        restart(&mut world, &mut stored, jails());
+        world.wait(30 * DAY);
+        world.expire();
+        stored.take(&mut world.jails);
+        assert_eq!(stored.histories.values().map(|(count, _)| *count).collect::<Vec<_>>(), [1]);
+        restart(&mut world, &mut stored, jails());
+        world.fail_times("203.0.113.7", 5);
+        assert_eq!(world.ban().count, 2);
+        // The second jail's first ban counts as the third where all jails count: it does not tell its own history.
+        while !matches!(world.tell("cyrus", true, &failure("203.0.113.7", None)), Seen::Banned) {}
+        let third = world.ban().clone();
+        assert_eq!(third.count, if overalljails { 3 } else { 1 });
+        restart(&mut world, &mut stored, jails());
+        let cyrus = world.id("cyrus");
+        assert_eq!(world.jails.history_of(cyrus, third.target), Some((1, third.until)));
+    }
+}
+
+#[test]
+fn a_history_forgotten_at_the_cap_does_not_come_back_in_place_of_a_new_first_ban() {
+    let limits = Limits { histories_max: 1, ..Limits::default() };
+    let mut world = World::new();
+    world.jails.set_limits(&limits);
+    let mut stored = Stored::default();
+    let mut recorded = |world: &mut World| {
+        stored.take(&mut world.jails);
+        stored.histories.keys().map(|(_, target)| target.to_string()).collect::<Vec<_>>()
+    };
+    world.fail_times("203.0.113.7", 5);
+    world.unban("203.0.113.7");
+    assert_eq!(recorded(&mut world), ["203.0.113.7"]);
+    // Pushed out, and back within one frame.
+    world.fail_times("203.0.113.8", 5);
+    world.unban("203.0.113.8");
+    world.fail_times("203.0.113.7", 5);
+    assert_eq!(world.ban().count, 1);
+    assert_eq!(recorded(&mut world), ["203.0.113.8"]);
+    let id = world.id("postfix-sasl");
+    assert_eq!(world.jails.history_of(id, net("203.0.113.7")), Some((1, world.ban().until)));
+}
+
 #[test]
 fn a_ban_that_ended_while_the_daemon_was_down_ends_properly() {
     let mut world = World::new();

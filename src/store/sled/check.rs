@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use sled::IVec;
 
 use super::super::codec::open_value;
-use super::super::state::META_KEY;
+use super::super::state::{META_KEY, is_ban_key};
 use super::{Failure, Meta, guard};
 
 /// Records taken between two claims.
@@ -45,7 +45,7 @@ pub(super) fn read_from_both_ends(db: &sled::Db) -> Result<(Meta, Copy), Failure
     let (mut read, back) = (front?, back?);
     read.found.count = read.found.count.wrapping_add(back.found.count);
     read.found.digest = read.found.digest.wrapping_add(back.found.digest);
-    read.copy.pieces.extend(back.copy.pieces);
+    read.copy.extend(back.copy);
     Ok((read.found, read.copy))
 }
 
@@ -111,6 +111,7 @@ impl Share {
 #[derive(Default)]
 pub(super) struct Copy {
     pieces: Vec<Vec<u8>>,
+    bans: usize,
 }
 
 impl Copy {
@@ -124,6 +125,16 @@ impl Copy {
         piece.extend_from_slice(&(value.len() as u32).to_ne_bytes());
         piece.extend_from_slice(key);
         piece.extend_from_slice(value);
+        self.bans += usize::from(is_ban_key(key));
+    }
+
+    fn extend(&mut self, other: Copy) {
+        self.pieces.extend(other.pieces);
+        self.bans += other.bans;
+    }
+
+    pub(super) fn bans(&self) -> usize {
+        self.bans
     }
 
     /// Each pair in the order of pushing; a piece is freed once it is through.
