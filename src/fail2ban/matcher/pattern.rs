@@ -38,7 +38,12 @@ pub struct Groups(Vec<(Arc<str>, Option<Value>)>);
 
 impl Groups {
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(n, _)| **n == *name).and_then(|(_, value)| value.as_ref())
+        self.value(name).flatten()
+    }
+
+    /// The value of the group, if it is there at all.
+    pub fn value(&self, name: &str) -> Option<Option<&Value>> {
+        self.0.iter().find(|(n, _)| **n == *name).map(|(_, value)| value.as_ref())
     }
 
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -62,14 +67,18 @@ impl Groups {
         self.0.remove(at).1
     }
 
-    /// Takes every group of `other`, also those without a value if `empty_too`.
-    pub fn update(&mut self, other: &Groups, empty_too: bool) {
-        for (name, value) in &other.0 {
-            if empty_too || value.is_some() {
-                match self.0.iter_mut().find(|(n, _)| n == name) {
-                    Some(entry) => entry.1.clone_from(value),
-                    None => self.0.push((name.clone(), value.clone())),
-                }
+    /// Takes every group of `other` that has a value.
+    pub fn update(&mut self, mut other: Groups) {
+        other.0.retain(|(_, value)| value.is_some());
+        self.take_all(other);
+    }
+
+    /// Takes every group of `other`, also those without a value.
+    pub fn take_all(&mut self, other: Groups) {
+        for (name, value) in other.0 {
+            match self.0.iter_mut().find(|(n, _)| *n == name) {
+                Some(entry) => entry.1 = value,
+                None => self.0.push((name, value)),
             }
         }
     }

@@ -308,7 +308,7 @@ impl Judging<'_> {
                 }
             }
             self.buffer = found.others;
-            let groups = united(before, &found.groups);
+            let groups = united(before, found.groups);
             return self.failure(now, number, groups, &found.lines, time);
         }
         if overran { Outcome::Overrun } else { Outcome::NoMatch }
@@ -362,19 +362,18 @@ impl Judging<'_> {
     /// `<F-ID>` first, then an address, then a host name.
     fn identify(&self, failure: &mut Failure) -> Option<FailureId> {
         let raw = self.program.dns == Dns::Raw;
-        let groups = &mut failure.groups;
-        let fid = groups.get("fid").cloned();
-        let address = groups.text("ip4").or_else(|| groups.text("ip6")).map(str::to_owned);
-        let name = groups.text("dns").map(str::to_owned);
+        let groups = &failure.groups;
+        let fid = groups.get("fid");
+        let address = groups.text("ip4").or_else(|| groups.text("ip6"));
         let prefix = groups.text("cidr").and_then(|text| text.parse::<u32>().ok());
-        let who = address.clone().or(name);
-        match (fid, who) {
-            (Some(fid), Some(who)) if fid.text() != Some(&who) && (address.is_some() || raw) => {
-                groups.set("ip", Some(Value::Text(who)));
-                Some(free_id(fid, raw))
+        match (fid, address.or_else(|| groups.text("dns"))) {
+            (Some(fid), Some(who)) if fid.text() != Some(who) && (address.is_some() || raw) => {
+                let (id, who) = (free_id(fid, raw), who.to_owned());
+                failure.groups.set("ip", Some(Value::Text(who)));
+                Some(id)
             }
             (_, Some(who)) if address.is_some() => Some(address_id(who, prefix)),
-            (_, Some(name)) => Some(FailureId::Name(name)),
+            (_, Some(name)) => Some(FailureId::Name(name.to_owned())),
             (Some(fid), None) => Some(free_id(fid, raw)),
             (None, None) => None,
         }
@@ -386,17 +385,19 @@ const IDS: [&str; 5] = ["fid", "ip4", "ip6", "dns", "mlfid"];
 
 /// The groups of prefregex and of a failregex, which win, also where they took no part in the match. Where nobody would
 /// be left by that, whom prefregex found stays.
-fn united(before: Groups, found: &Groups) -> Groups {
-    let mut groups = before.clone();
-    groups.update(found, true);
-    if IDS.iter().all(|name| groups.get(name).is_none()) {
-        for name in IDS.iter().chain(&["cidr"]) {
-            if let Some(value) = before.get(name) {
-                groups.set(name, Some(value.clone()));
-            }
-        }
+fn united(mut before: Groups, found: Groups) -> Groups {
+    if before.is_empty() {
+        return found;
     }
-    groups
+    let left = |name: &&str| found.value(name).unwrap_or_else(|| before.get(name)).is_some();
+    let mut kept = Vec::new();
+    if !IDS.iter().any(left) {
+        let whom = IDS.iter().chain(&["cidr"]);
+        kept.extend(whom.filter_map(|name| Some((*name, before.get(name)?.clone()))));
+    }
+    before.take_all(found);
+    kept.into_iter().for_each(|(name, value)| before.set(name, Some(value)));
+    before
 }
 
 /// An address in the form `inet_pton` takes: `192.030.0.6` could be octal, and is none.
@@ -404,23 +405,23 @@ fn strict(text: &str) -> Option<Host> {
     text.parse().ok().map(Host::new)
 }
 
-fn address_id(text: String, prefix: Option<u32>) -> FailureId {
-    match strict(&text) {
+fn address_id(text: &str, prefix: Option<u32>) -> FailureId {
+    match strict(text) {
         Some(host) => {
             let longest = host.prefix_max();
             let prefix = prefix.map_or(longest, |prefix| prefix.min(u32::from(longest)) as u8);
             FailureId::Net(Net::of(host, prefix))
         }
-        None => FailureId::Text(text),
+        None => FailureId::Text(text.to_owned()),
     }
 }
 
-fn free_id(id: Value, raw: bool) -> FailureId {
+fn free_id(id: &Value, raw: bool) -> FailureId {
     match id {
-        Value::Tuple(parts) => FailureId::Tuple(parts),
-        Value::Text(text) => match strict(&text).filter(|_| !raw) {
+        Value::Tuple(parts) => FailureId::Tuple(parts.clone()),
+        Value::Text(text) => match strict(text).filter(|_| !raw) {
             Some(host) => FailureId::Net(Net::host(host)),
-            None => FailureId::Text(text),
+            None => FailureId::Text(text.clone()),
         },
     }
 }

@@ -153,7 +153,7 @@ impl Sessions {
                 if !was_nofail && !known.pending {
                     known.matches.clear();
                 }
-                known.groups.update(&groups, false);
+                known.groups.update(groups);
                 if forget {
                     self.forget(id);
                 }

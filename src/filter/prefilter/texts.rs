@@ -48,13 +48,9 @@ impl Texts {
     #[inline]
     pub fn all(&self, line: &[u8], mut met: impl FnMut(usize)) {
         match &self.exact {
-            Some((Exact::One(finder), numbers)) => {
-                if line.len() >= finder.needle().len() && finder.find(line).is_some() {
-                    met(numbers[0] as usize);
-                }
-            }
+            Some((Exact::One(finder), numbers)) if finder.find(line).is_some() => met(numbers[0] as usize),
+            Some((Exact::One(_), _)) | None => {}
             Some((Exact::More(search), numbers)) => search.all(line, |at| met(numbers[at] as usize)),
-            None => {}
         }
         if let Some((automaton, numbers)) = &self.folded {
             let found = automaton.find_overlapping_iter(line);
