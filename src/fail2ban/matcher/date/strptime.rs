@@ -23,7 +23,7 @@ const MONTHS: [&str; 12] = [
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
 /// What surrounds a stamp that does not say everything.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Surroundings {
     pub now: Timestamp,
     /// The machine's zone: for "today", and for stamps without a zone.

@@ -68,8 +68,17 @@ pub struct Template {
     reach: OnceLock<Option<Reach>>,
     /// Of a regex that looks around or refers back, the reach of a wider one.
     wider: OnceLock<Option<Reach>>,
-    /// What was found last, and the begin of the line that decides about it.
-    known: Mutex<Option<(Vec<u8>, DateMatch)>>,
+    known: Mutex<Option<Known>>,
+}
+
+/// What was found last.
+#[derive(Debug)]
+struct Known {
+    /// The begin of the line that decides about it.
+    head: Vec<u8>,
+    found: DateMatch,
+    /// What it meant, and in which surroundings.
+    moment: Option<(Surroundings, Option<Timestamp>)>,
 }
 
 #[derive(Debug)]
@@ -244,14 +253,15 @@ impl Template {
     /// that begins alike: the calendars of a log mostly share their templates.
     pub fn known(&self, line: &str) -> Option<(DateMatch, usize)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (head, found) = known.as_ref()?;
+        let Known { head, found, .. } = known.as_ref()?;
         line.as_bytes().starts_with(head).then(|| (found.again_in(line), head.len()))
     }
 
     /// Notes that `found` is what is found in each line that begins with `head`.
     pub fn note(&self, head: &[u8], found: &DateMatch) {
         let found = DateMatch { same: 0, spans: None, ..*found };
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((head.to_vec(), found));
+        let known = Known { head: head.to_vec(), found, moment: None };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
     }
 
     /// How many bytes of `line`, in which this finds nothing, are enough to find nothing. `None`: not known.
@@ -378,6 +388,24 @@ impl Template {
 
     /// The moment that a match means; `None` if it means none, such as the 30th of February.
     pub fn moment(&self, line: &str, at: &DateMatch, around: &Surroundings) -> Option<Timestamp> {
+        let same = |known: &&mut Known| {
+            let whole = at.within == (0, line.len());
+            whole && at.stamp == known.found.stamp && line.as_bytes().starts_with(&known.head)
+        };
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Known { moment: Some((then, moment)), .. }) = lock().as_mut().filter(same)
+            && then == around
+        {
+            return *moment;
+        }
+        let moment = self.read_moment(line, at, around);
+        if let Some(known) = lock().as_mut().filter(same) {
+            known.moment = Some((*around, moment));
+        }
+        moment
+    }
+
+    fn read_moment(&self, line: &str, at: &DateMatch, around: &Surroundings) -> Option<Timestamp> {
         let again;
         let spans = match &at.spans {
             Some(spans) => spans,
