@@ -74,7 +74,9 @@ pub struct ProgramCache {
     stack: Vec<Frame>,
 }
 
+/// Each in a cache line of its own.
 #[derive(Debug)]
+#[repr(align(64))]
 enum Instruction {
     /// `head`: the first eight bytes, or all; `tail`: the last eight, where there are more; `middle`: what is left.
     Literal {
