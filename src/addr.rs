@@ -2,11 +2,15 @@
 //!
 //! IPv4-mapped IPv6 is IPv4, everywhere and from the moment of parsing, so that one peer has one name.
 
+mod quad;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::quad::Quad;
 
 /// One peer's address. Never IPv4-mapped: `::ffff:203.0.113.7` is `203.0.113.7`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,39 +65,8 @@ impl Host {
 
 /// Dotted quad, decimal, no leading zeros beyond three digits; faster than going through UTF-8.
 fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    if text.len() > 15 {
-        return None;
-    }
-    let mut octets = [0u8; 4];
-    let mut at = 0;
-    let mut digits = 0;
-    let mut value = 0u32;
-    for &byte in text {
-        match byte {
-            b'0'..=b'9' => {
-                value = value * 10 + u32::from(byte - b'0');
-                digits += 1;
-                if digits > 3 || value > 255 {
-                    return None;
-                }
-            }
-            b'.' => {
-                if digits == 0 || at == 3 {
-                    return None;
-                }
-                octets[at] = value as u8;
-                at += 1;
-                value = 0;
-                digits = 0;
-            }
-            _ => return None,
-        }
-    }
-    if at != 3 || digits == 0 {
-        return None;
-    }
-    octets[3] = value as u8;
-    Some(Ipv4Addr::from(octets))
+    let quad = Quad::first(text).filter(|quad| quad.len == text.len())?;
+    quad.octets().map(Ipv4Addr::from)
 }
 
 /// Groups of hexadecimal digits, at most one `::`; much faster than the standard library, which tries each group as IPv4

@@ -41,35 +41,63 @@ impl Tally {
     }
 }
 
-/// What is known of one address or account.
+/// The first and the last of some times.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    first: Timestamp,
+    /// Before `first` while there is none.
+    last: Timestamp,
+}
+
+impl Span {
+    const NONE: Span =
+        Span { first: Timestamp::from_micros(i64::MAX), last: Timestamp::from_micros(i64::MIN) };
+
+    fn add(&mut self, time: Timestamp) {
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+    }
+
+    fn ends(self) -> Option<(Timestamp, Timestamp)> {
+        (self.first <= self.last).then_some((self.first, self.last))
+    }
+}
+
+/// What is known of one address or account: small, since there are many, and what makes a look into their tables slow is
+/// memory.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     /// In order of first mention.
     id: u32,
-    tally: Tally,
-    span: Option<(Timestamp, Timestamp)>,
+    /// These two stop at the most that they hold.
+    failures: u32,
+    successes: u32,
+    span: Span,
 }
 
 impl Row {
     fn new(id: usize) -> Row {
-        Row { id: id as u32, tally: Tally::default(), span: None }
+        Row { id: id as u32, failures: 0, successes: 0, span: Span::NONE }
     }
 
     fn add(&mut self, attempt: &Pending) {
-        self.tally.add(attempt.outcome, attempt.times.into());
+        let count = match attempt.outcome {
+            Outcome::Failure => &mut self.failures,
+            Outcome::Success => &mut self.successes,
+        };
+        *count = count.saturating_add(attempt.times);
         if let Some(time) = attempt.time {
-            let (first, last) = self.span.unwrap_or((time, time));
-            self.span = Some((first.min(time), last.max(time)));
+            self.span.add(time);
         }
     }
 
     /// A line of a table. `others`: accounts tried from an address, addresses that tried an account.
     fn cells(&self, name: String, others: u64, zone: Tz) -> Vec<Cell> {
-        let (first, last) = times(zone, self.span);
+        let (first, last) = times(zone, self.span.ends());
         vec![
             cell(name, Tone::Bold),
-            self.tally.failures.into(),
-            self.tally.successes.into(),
+            u64::from(self.failures).into(),
+            u64::from(self.successes).into(),
             others.into(),
             first.into(),
             last.into(),
@@ -109,7 +137,7 @@ pub(super) struct Report {
     pending: Vec<Pending>,
     /// The accounts of those pending, in lower case.
     names: Vec<u8>,
-    span: Option<(Timestamp, Timestamp)>,
+    span: Span,
     /// Some cap was reached.
     full: bool,
 }
@@ -125,7 +153,7 @@ impl Report {
             pairs: Pairs::new(PAIRS_MAX),
             pending: Vec::with_capacity(PENDING_MAX),
             names: Vec::new(),
-            span: None,
+            span: Span::NONE,
             full: false,
         }
     }
@@ -145,8 +173,7 @@ impl Output for Report {
         }
         self.all.add(attempt.outcome, times);
         if let Some(time) = attempt.time {
-            let (first, last) = self.span.unwrap_or((time, time));
-            self.span = Some((first.min(time), last.max(time)));
+            self.span.add(time);
         }
         if attempt.host.is_none() && attempt.outcome == Outcome::Failure {
             self.nowhere += times;
@@ -284,7 +311,7 @@ impl Report {
             size(totals.bytes),
             rounded(totals.lines as f64 / secs)
         );
-        let spans = [totals.span, self.span].into_iter().flatten();
+        let spans = [totals.span, self.span.ends()].into_iter().flatten();
         if let Some((first, last)) = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) {
             let span = show_duration(last.since(first));
             let _ = writeln!(out, "from {} to {} ({span}, {zone})", clock(zone, first), clock(zone, last));
@@ -300,11 +327,11 @@ impl Report {
     }
 
     fn addresses(&mut self, look: Look, zone: Tz, out: &mut String) {
-        let tried = self.hosts.iter().filter(|(_, row)| row.tally.failures > 0);
+        let tried = self.hosts.iter().filter(|(_, row)| row.failures > 0);
         let mut top: Vec<(&Host, &Row)> = tried.collect();
         let all = top.len();
         // Failures first; equal ones by address, so that a scan comes out the same each time.
-        keep_top(&mut top, |(host, row)| (std::cmp::Reverse(row.tally.failures), **host));
+        keep_top(&mut top, |(host, row)| (std::cmp::Reverse(row.failures), **host));
         let ids: Vec<u32> = top.iter().map(|(_, row)| row.id).collect();
         let (accounts, _) = self.pairs.count(&ids, &[]);
         let mut table = Table::new(&["ADDRESS", "FAILURES", "SUCCESSES", "ACCOUNTS", "FIRST", "LAST"]);
@@ -316,9 +343,9 @@ impl Report {
 
     fn tried(&mut self, look: Look, zone: Tz, out: &mut String) {
         let mut top: Vec<(&Account, &Row)> =
-            self.accounts.iter().filter(|(_, row)| row.tally.failures > 0).collect();
+            self.accounts.iter().filter(|(_, row)| row.failures > 0).collect();
         let all = top.len();
-        keep_top(&mut top, |(account, row)| (std::cmp::Reverse(row.tally.failures), *account));
+        keep_top(&mut top, |(account, row)| (std::cmp::Reverse(row.failures), *account));
         let ids: Vec<u32> = top.iter().map(|(_, row)| row.id).collect();
         let (_, hosts) = self.pairs.count(&[], &ids);
         let mut table = Table::new(&["ACCOUNT", "FAILURES", "SUCCESSES", "ADDRESSES", "FIRST", "LAST"]);

@@ -4,6 +4,8 @@
 //! where its class does. So where the pattern goes on with a byte that no address holds ([`goes_on`]), there is one
 //! reading or none.
 
+use crate::addr::Quad;
+
 /// Whether an address or its zone index could hold `byte`.
 pub fn goes_on(byte: u8) -> bool {
     is_zone(byte) || matches!(byte, b':' | b'%')
@@ -40,21 +42,10 @@ pub fn end(text: &[u8], at: usize) -> Option<usize> {
         at = zone(text, at + inside)?;
         return (text.get(at) == Some(&b']')).then_some(at + 1);
     }
-    ipv4(text, at).or_else(|| ipv6(text, at))
-}
-
-/// Four runs of one to three digits.
-#[inline]
-fn ipv4(text: &[u8], mut at: usize) -> Option<usize> {
-    for dot in [true, true, true, false] {
-        let digits = run(&text[at..], 3, |byte| byte.is_ascii_digit());
-        at += digits;
-        if digits == 0 || (dot && text.get(at) != Some(&b'.')) {
-            return None;
-        }
-        at += usize::from(dot);
+    match Quad::first(&text[at..]) {
+        Some(quad) => Some(at + quad.len),
+        None => ipv6(text, at),
     }
-    Some(at)
 }
 
 fn ipv6(text: &[u8], mut at: usize) -> Option<usize> {
