@@ -9,6 +9,9 @@
 //! text which a client got into a log line can never pass for a frame, even when a damaged file is searched
 //! for the next good one.
 
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+
 use super::record::{Change, Frame};
 use crate::time::Timestamp;
 
@@ -20,6 +23,8 @@ const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
 /// The form of sealed values. A value of another version counts as damaged, and the database is rebuilt.
 const VALUE_VERSION: u8 = 1;
+/// Most sealed values are no longer. Bytes.
+const SEALED_BYTES: usize = 48;
 
 fn crc(nonce: u32, parts: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(nonce);
@@ -27,6 +32,33 @@ fn crc(nonce: u32, parts: &[&[u8]]) -> u32 {
         hasher.update(part);
     }
     hasher.finalize()
+}
+
+/// The end of a Vec; postcard's own way of appending goes byte by byte.
+struct End<'v>(&'v mut Vec<u8>);
+
+impl Flavor for End<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Appends the postcard form of `value`.
+fn append<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    postcard::serialize_with_flavor(value, End(out))
+        .expect("every record has a postcard form, and a Vec takes it");
 }
 
 /// Appends `frame` to `out` and calls `place` with each change and its item's offset in `out`.
@@ -50,8 +82,7 @@ pub(super) fn push_frame(
 pub(super) fn push_item(out: &mut Vec<u8>, nonce: u32, change: &Change) {
     let at = out.len();
     out.resize(at + ITEM_HEAD, 0);
-    let taken = std::mem::take(out);
-    *out = postcard::to_extend(change, taken).expect("every change has a postcard form, and a Vec takes it");
+    append(out, change);
     let payload = &out[at + ITEM_HEAD..];
     let (length, sum) = (payload.len() as u32, crc(nonce, &[payload]));
     out[at..at + 4].copy_from_slice(&length.to_le_bytes());
@@ -147,9 +178,10 @@ pub(super) fn is_attempt(item: &[u8]) -> bool {
 
 /// A database value: `payload` with its version and checksum. The key is in the checksum, so that a value
 /// that turns up under another key is noticed.
-pub(super) fn seal_value(key: &[u8], payload: &impl serde::Serialize) -> Vec<u8> {
-    let head = vec![VALUE_VERSION, 0, 0, 0, 0];
-    let mut value = postcard::to_extend(payload, head).expect("every record has a postcard form");
+pub(super) fn seal_value(key: &[u8], payload: &impl Serialize) -> Vec<u8> {
+    let mut value = Vec::with_capacity(SEALED_BYTES);
+    value.extend_from_slice(&[VALUE_VERSION, 0, 0, 0, 0]);
+    append(&mut value, payload);
     let sum = crc(0, &[key, &[VALUE_VERSION], &value[5..]]);
     value[1..5].copy_from_slice(&sum.to_le_bytes());
     value
