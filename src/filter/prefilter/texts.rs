@@ -6,6 +6,9 @@ use memchr::memmem;
 use super::search::{Sample, Search};
 use crate::filter::literal::Literal;
 
+/// More texts than these are looked for by one automaton, without regard to case. Texts.
+const MANY: usize = 200;
+
 /// Texts to be looked for in one line after the other, by their numbers.
 #[derive(Debug)]
 pub struct Texts {
@@ -23,9 +26,12 @@ enum Exact {
 impl Texts {
     /// For `literals`, none of them empty, numbered as they come; `None`: they are too many for an automaton.
     pub fn new<'l>(literals: impl IntoIterator<Item = &'l Literal>) -> Option<Texts> {
+        let literals: Vec<&Literal> = literals.into_iter().collect();
+        // Of many texts the windows stand nearly everywhere, and one automaton serves all.
+        let many = literals.len() > MANY;
         let (mut exact, mut folded) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
         for (number, literal) in (0..).zip(literals) {
-            let (texts, numbers) = if literal.folded { &mut folded } else { &mut exact };
+            let (texts, numbers) = if literal.folded || many { &mut folded } else { &mut exact };
             texts.push(&literal.bytes[..]);
             numbers.push(number);
         }
@@ -44,7 +50,7 @@ impl Texts {
     }
 
     /// Tells `met` the number of each text that is in `line`, of some more than once, and perhaps of a long one that only
-    /// begins and ends so.
+    /// begins and ends so, or of one in letters of another case.
     #[inline]
     pub fn all(&self, line: &[u8], mut met: impl FnMut(usize)) {
         match &self.exact {

@@ -68,7 +68,8 @@ pub struct Template {
     reach: OnceLock<Option<Reach>>,
     /// Of a regex that looks around or refers back, the reach of a wider one.
     wider: OnceLock<Option<Reach>>,
-    known: Mutex<Option<Known>>,
+    /// What was found last, and before that: a date that was passed over is read when the next one comes.
+    known: Mutex<[Option<Known>; 2]>,
 }
 
 /// What was found last.
@@ -253,15 +254,17 @@ impl Template {
     /// that begins alike: the calendars of a log mostly share their templates.
     pub fn known(&self, line: &str) -> Option<(DateMatch, usize)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Known { head, found, .. } = known.as_ref()?;
+        let Known { head, found, .. } = known[0].as_ref()?;
         line.as_bytes().starts_with(head).then(|| (found.again_in(line), head.len()))
     }
 
     /// Notes that `found` is what is found in each line that begins with `head`.
     pub fn note(&self, head: &[u8], found: &DateMatch) {
         let found = DateMatch { same: 0, spans: None, ..*found };
-        let known = Known { head: head.to_vec(), found, moment: None };
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        let last = Known { head: head.to_vec(), found, moment: None };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let [newest, before] = &mut *known;
+        *before = newest.replace(last);
     }
 
     /// How many bytes of `line`, in which this finds nothing, are enough to find nothing. `None`: not known.
@@ -388,18 +391,19 @@ impl Template {
 
     /// The moment that a match means; `None` if it means none, such as the 30th of February.
     pub fn moment(&self, line: &str, at: &DateMatch, around: &Surroundings) -> Option<Timestamp> {
+        // The groups hang on the head alone, too.
         let same = |known: &&mut Known| {
             let whole = at.within == (0, line.len());
             whole && at.stamp == known.found.stamp && line.as_bytes().starts_with(&known.head)
         };
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Known { moment: Some((then, moment)), .. }) = lock().as_mut().filter(same)
+        if let Some(Known { moment: Some((then, moment)), .. }) = lock().iter_mut().flatten().find(same)
             && then == around
         {
             return *moment;
         }
         let moment = self.read_moment(line, at, around);
-        if let Some(known) = lock().as_mut().filter(same) {
+        if let Some(known) = lock().iter_mut().flatten().find(same) {
             known.moment = Some((*around, moment));
         }
         moment
