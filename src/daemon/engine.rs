@@ -136,20 +136,11 @@ impl Engine {
         let mut alive = interval(watchdog.unwrap_or(Duration::from_secs(3600)));
         let mut sweeps = Sweeps::new(self.clock.monotonic());
         let mut unread = true;
-        // Who has just read lets everybody else come first: they are answered between two blocks.
-        let mut has_read = false;
         loop {
             // Whether it was only we who looked.
             let mut swept = false;
-            let had_read = std::mem::replace(&mut has_read, false);
             tokio::select! {
                 biased;
-                // After a rest a ban does not wait until it is known that nobody else has a wish.
-                guard = files.readable(), if !had_read => {
-                    guard?.clear_ready();
-                    (unread, has_read) = (self.read_new(), true);
-                    tokio::task::yield_now().await;
-                }
                 _ = terminate.recv() => return Ok(Stop::Signal),
                 _ = interrupt.recv() => return Ok(Stop::Signal),
                 Some(call) = inbox.calls.recv() => {
@@ -182,14 +173,15 @@ impl Engine {
                     swept = true;
                 }
                 _ = sleep_until(&*self.clock, self.enforcer.cut_due()) => self.cut(),
-                guard = files.readable(), if had_read => {
+                guard = files.readable() => {
                     guard?.clear_ready();
-                    (unread, has_read) = (self.read_new(), true);
+                    self.tailer.on_events(self.clock.now());
+                    unread = self.read();
                     // Other tasks of this thread, the control connections, get their turn.
                     tokio::task::yield_now().await;
                 }
                 _ = std::future::ready(()), if unread => {
-                    (unread, has_read) = (self.read(), true);
+                    unread = self.read();
                     // What a sweep looked for and did not find is no event.
                     swept = !unread;
                     tokio::task::yield_now().await;
@@ -206,12 +198,6 @@ impl Engine {
         self.enforcer.problem().is_none()
             && self.jails.tracked() <= QUIET_TRACKED_MAX
             && self.tailer.is_told_all()
-    }
-
-    /// Takes in what the kernel tells of the logs, and reads a block.
-    fn read_new(&mut self) -> bool {
-        self.tailer.on_events(self.clock.now());
-        self.read()
     }
 
     /// Reads, decides and enforces one block. False: every log is read to its end.

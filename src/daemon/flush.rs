@@ -38,8 +38,10 @@ fn end_all(store: &mut dyn Store, now: Timestamp) -> Result<(), StoreError> {
         _ => {}
     })?;
     let mut frame = Frame::new(now);
-    for Ban { jail, target, count, .. } in bans {
-        if count == 1 && !told.contains(&(jail.clone(), target)) {
+    for ban in bans {
+        let tells = ban.tells_history();
+        let Ban { jail, target, count, .. } = ban;
+        if tells && !told.contains(&(jail.clone(), target)) {
             let history = History { count, last_until: Some(now), ..History::default() };
             let jail = Some(jail.clone());
             frame.changes.push(Change::History { jail, target, history: Some(history) });
@@ -60,7 +62,6 @@ fn end_all(store: &mut dyn Store, now: Timestamp) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jail::Origin;
     use crate::limits::Limits;
     use crate::store::MemoryStore;
 
@@ -68,17 +69,8 @@ mod tests {
     fn what_a_first_ban_told_by_being_in_force_is_kept() {
         let jail = JailName::new("postfix-sasl").unwrap();
         let (since, now) = (Timestamp::from_secs(1_795_300_000), Timestamp::from_secs(1_795_300_600));
-        let ban = |target: &str, count| Ban {
-            jail: jail.clone(),
-            target: target.parse().unwrap(),
-            since,
-            until: None,
-            failures: 5,
-            count,
-            origin: Origin::Jail,
-            reason: None,
-            effective: true,
-        };
+        let ban =
+            |target: &str, count| Ban { since, count, ..Ban::example(jail.clone(), target.parse().unwrap()) };
         let told = History { count: 4, last_since: since, last_until: None };
         let again = ban("203.0.113.8", 4);
         let mut frame = Frame::new(since);

@@ -23,7 +23,7 @@ pub fn zeros(word: u64) -> u64 {
     word.wrapping_sub(eight(1)) & !word & eight(0x80)
 }
 
-/// The place of the lowest byte that [`zeros`] marked, of one or of several words together.
+/// The place of the lowest byte that is marked by its highest bit, as [`zeros`] does.
 #[inline]
 pub fn first(marks: u64) -> Option<usize> {
     (marks != 0).then(|| marks.trailing_zeros() as usize / 8)

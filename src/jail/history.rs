@@ -11,8 +11,10 @@ use super::random::Random;
 use crate::addr::Net;
 use crate::time::Timestamp;
 
-/// The count of a ban that tells its target's past.
-const FIRST: u32 = 1;
+/// Whether the `count`-th ban of a target tells the target's past while it is in force: as the first it is all there was.
+pub(super) fn tells(count: u32) -> bool {
+    count == 1
+}
 
 /// Targets drawn when one has to go.
 const SAMPLE: usize = 32;
@@ -28,7 +30,7 @@ pub(super) struct Past {
 impl Past {
     /// What a ban in force tells where nothing is on record.
     fn told_by(held: &Held) -> Option<Past> {
-        (held.count == FIRST).then_some(Past { count: FIRST, last_end: held.until })
+        tells(held.count).then_some(Past { count: held.count, last_end: held.until })
     }
 }
 
@@ -60,16 +62,17 @@ impl Jails {
     pub(super) fn begin_past(&mut self, key: Key, held: &mut Held, at: Timestamp) {
         held.count = self.earlier(key, at).saturating_add(1);
         let past = Past { count: self.own_earlier(key, at).saturating_add(1), last_end: held.until };
-        if held.count != FIRST || self.histories.past(key).is_some() {
+        if !tells(held.count) || self.histories.past(key).is_some() {
             self.histories.set(key, past, &mut self.random);
         }
     }
 
     /// The ban `held` of `key` ended at `at`, and is not in force any more.
     pub(super) fn end_past(&mut self, key: Key, held: &Held, at: Timestamp) {
-        let past = self.histories.past(key).or_else(|| Past::told_by(held));
-        let ended = past.map(|past| Past { last_end: at, ..past });
-        if let Some(ended) = ended.filter(|ended| self.histories.past(key) != Some(*ended)) {
+        let known = self.histories.past(key);
+        let Some(past) = known.or_else(|| Past::told_by(held)) else { return };
+        let ended = Past { last_end: at, ..past };
+        if known != Some(ended) {
             self.histories.set(key, ended, &mut self.random);
         }
     }

@@ -130,6 +130,11 @@ impl Ban {
             Some(_) => None,
         }
     }
+
+    /// Whether it tells its target's history while it is in force, of which no record is kept until it ends.
+    pub fn tells_history(&self) -> bool {
+        history::tells(self.count)
+    }
 }
 
 /// A jail's place in [`Jails`]; stays the same while the jail lives.

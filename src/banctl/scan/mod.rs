@@ -11,6 +11,7 @@ mod report;
 mod sets;
 mod shape;
 mod suggest;
+mod times;
 mod unmatched;
 mod words;
 
@@ -27,6 +28,7 @@ use self::json::JsonLines;
 use self::progress::Progress;
 use self::report::Report;
 use self::sets::Sets;
+use self::times::Times;
 use self::unmatched::Unmatched;
 use super::failure::{Failure, end, fail, lost};
 use super::table::Look;
@@ -144,14 +146,7 @@ struct Totals {
     /// Lines cut at the cap.
     cut: u64,
     /// Dates of the earliest and the latest line that were met at the borders of blocks.
-    span: Option<(Timestamp, Timestamp)>,
-}
-
-impl Totals {
-    fn at(&mut self, time: Timestamp) {
-        let (first, last) = self.span.unwrap_or((time, time));
-        self.span = Some((first.min(time), last.max(time)));
-    }
+    times: Times,
 }
 
 /// Filters and what they need.
@@ -281,7 +276,7 @@ impl Scanner {
         let last = &text[memchr::memrchr(b'\n', text).map_or(0, |at| at + 1)..];
         for line in [first, last] {
             if let Some(time) = self.set.native().time_of(line, now) {
-                totals.at(time);
+                totals.times.add(time);
             }
         }
     }

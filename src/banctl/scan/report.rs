@@ -10,6 +10,7 @@ use hashbrown::hash_map::{Entry, EntryRef};
 use smallvec::SmallVec;
 
 use super::pairs::Pairs;
+use super::times::Times;
 use super::{Output, Totals};
 use crate::addr::Host;
 use crate::banctl::table::{Cell, Look, Table, Tone, cell, clock};
@@ -41,28 +42,6 @@ impl Tally {
     }
 }
 
-/// The first and the last of some times.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    first: Timestamp,
-    /// Before `first` while there is none.
-    last: Timestamp,
-}
-
-impl Span {
-    const NONE: Span =
-        Span { first: Timestamp::from_micros(i64::MAX), last: Timestamp::from_micros(i64::MIN) };
-
-    fn add(&mut self, time: Timestamp) {
-        self.first = self.first.min(time);
-        self.last = self.last.max(time);
-    }
-
-    fn ends(self) -> Option<(Timestamp, Timestamp)> {
-        (self.first <= self.last).then_some((self.first, self.last))
-    }
-}
-
 /// What is known of one address or account: small, since there are many, and what makes a look into their tables slow is
 /// memory.
 #[derive(Debug, Clone, Copy)]
@@ -72,12 +51,12 @@ struct Row {
     /// These two stop at the most that they hold.
     failures: u32,
     successes: u32,
-    span: Span,
+    times: Times,
 }
 
 impl Row {
     fn new(id: usize) -> Row {
-        Row { id: id as u32, failures: 0, successes: 0, span: Span::NONE }
+        Row { id: id as u32, failures: 0, successes: 0, times: Times::default() }
     }
 
     fn add(&mut self, attempt: &Pending) {
@@ -87,13 +66,13 @@ impl Row {
         };
         *count = count.saturating_add(attempt.times);
         if let Some(time) = attempt.time {
-            self.span.add(time);
+            self.times.add(time);
         }
     }
 
     /// A line of a table. `others`: accounts tried from an address, addresses that tried an account.
     fn cells(&self, name: String, others: u64, zone: Tz) -> Vec<Cell> {
-        let (first, last) = times(zone, self.span.ends());
+        let (first, last) = shown(zone, self.times);
         vec![
             cell(name, Tone::Bold),
             u64::from(self.failures).into(),
@@ -137,7 +116,7 @@ pub(super) struct Report {
     pending: Vec<Pending>,
     /// The accounts of those pending, in lower case.
     names: Vec<u8>,
-    span: Span,
+    times: Times,
     /// Some cap was reached.
     full: bool,
 }
@@ -153,7 +132,7 @@ impl Report {
             pairs: Pairs::new(PAIRS_MAX),
             pending: Vec::with_capacity(PENDING_MAX),
             names: Vec::new(),
-            span: Span::NONE,
+            times: Times::default(),
             full: false,
         }
     }
@@ -173,7 +152,7 @@ impl Output for Report {
         }
         self.all.add(attempt.outcome, times);
         if let Some(time) = attempt.time {
-            self.span.add(time);
+            self.times.add(time);
         }
         if attempt.host.is_none() && attempt.outcome == Outcome::Failure {
             self.nowhere += times;
@@ -311,8 +290,9 @@ impl Report {
             size(totals.bytes),
             rounded(totals.lines as f64 / secs)
         );
-        let spans = [totals.span, self.span.ends()].into_iter().flatten();
-        if let Some((first, last)) = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) {
+        let mut times = totals.times;
+        times.join(self.times);
+        if let Some((first, last)) = times.ends() {
             let span = show_duration(last.since(first));
             let _ = writeln!(out, "from {} to {} ({span}, {zone})", clock(zone, first), clock(zone, last));
         }
@@ -384,8 +364,8 @@ fn shortened(account: &[u8]) -> String {
     text.chars().take(CHARS - 1).chain(['…']).collect()
 }
 
-fn times(zone: Tz, span: Option<(Timestamp, Timestamp)>) -> (String, String) {
-    span.map_or_else(Default::default, |(first, last)| (clock(zone, first), clock(zone, last)))
+fn shown(zone: Tz, times: Times) -> (String, String) {
+    times.ends().map_or_else(Default::default, |(first, last)| (clock(zone, first), clock(zone, last)))
 }
 
 /// `142.3 MiB`.
