@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::engine::Engine;
+use super::inbox::{Letter, Letters};
 use crate::action::definition::names_log;
 use crate::action::{
     self, Actions, IgnoreCommand, JailActions, MATCHES_DEFAULT, Report, Ticket, Verdict, Verdicts,
@@ -31,11 +31,7 @@ pub(super) enum Told {
 pub(super) type Asked = HashMap<(JailName, Net), (Timestamp, u32)>;
 
 /// The runner, who asks before a ban, and what both report. Reports are logged where they arise, so that those of the very end are too.
-pub(super) fn start(
-    limits: &Limits,
-    clock: Arc<dyn Clock>,
-) -> (Actions, Verdicts, mpsc::UnboundedReceiver<Report>) {
-    let (sender, reports) = mpsc::unbounded_channel();
+pub(super) fn start(limits: &Limits, clock: Arc<dyn Clock>, letters: Letters) -> (Actions, Verdicts) {
     let tell = move |report: Report| {
         match &report {
             Report::Failed { target: Some(target), what, .. } => {
@@ -49,13 +45,13 @@ pub(super) fn start(
             _ => warn!("{}", subject(&report)),
         }
         // Nobody listens once the engine has ended.
-        let _ = sender.send(report);
+        letters.post(Letter::Report(report));
     };
     let tell = Arc::new(tell);
     let answered = tell.clone();
     let answer = move |verdict| answered(Report::Answered(verdict));
     let verdicts = Verdicts::new(limits.actions_queue_max, clock.clone(), answer);
-    (Actions::new(limits, clock, move |report| tell(report)), verdicts, reports)
+    (Actions::new(limits, clock, move |report| tell(report)), verdicts)
 }
 
 /// What a report is about: the same for all of its kind.

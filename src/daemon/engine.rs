@@ -4,32 +4,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::interval;
 use tracing::{info, warn};
 
 use super::actions::{Asked, Told};
 use super::desk::Desks;
 use super::enforcer::Enforcer;
 use super::fail2ban_log::Fail2banLog;
+use super::inbox::{Inbox, Letter, Letters};
 use super::load::Filters;
-use super::lookups::{self, Lookups, Waiting};
+use super::lookups::{Lookups, Waiting};
 use super::names;
 use super::recorder::{Recorder, cause_of};
-use super::requests::Later;
 use super::shadow::Shadow;
 use super::surroundings;
 use super::sweeps::{SWEEP, Sweeps};
-use crate::action::{Actions, Report, STOP_TIME_MAX, Verdicts};
+use super::waits::{Source, Waits};
+use super::watchdog::Watchdog;
+use crate::action::{Actions, STOP_TIME_MAX, Verdicts};
 use crate::addr::Net;
 use crate::config::{Config, Problem, Setup};
-use crate::control::server::Call;
 use crate::fail2ban::log::Event;
 use crate::firewall::KernelBan;
 use crate::jail::{Action, Ban, Cause, Jails, Never, Origin, Seen};
 use crate::source::Tailer;
 use crate::store::{self, Handle, PositionRecord};
-use crate::sys::readiness::readable;
 use crate::sys::timer::Alarm;
 use crate::time::{Clock, Span, Timestamp, show_duration};
 
@@ -76,36 +74,17 @@ pub struct Engine {
     pub(super) recorder: Recorder,
     /// What a person should know, for `status`.
     pub(super) notes: Vec<String>,
-    /// What must wait for the store: answers, and the lifting of bans whose end is being recorded.
-    pub(super) later: mpsc::UnboundedSender<Later>,
+    /// For whoever has something for the loop later, from another thread.
+    pub(super) letters: Letters,
     pub(super) never: Vec<(Never, Vec<Net>)>,
     /// Whether every log was read to its end once.
     pub(super) caught_up: bool,
     pub(super) names: Option<tokio::task::JoinHandle<()>>,
-    pub(super) answers: mpsc::Sender<names::Answer>,
     /// Host names in logs, where a jail asks for them.
     pub(super) lookups: Lookups,
     pub(super) fail2ban_log: Fail2banLog,
     /// In shadow mode.
     pub(super) shadow: Option<Shadow>,
-}
-
-/// What the loop waits for beside files and the firewall.
-pub struct Inbox {
-    pub calls: mpsc::Receiver<Call>,
-    pub later: mpsc::UnboundedReceiver<Later>,
-    pub answers: mpsc::Receiver<names::Answer>,
-    pub lookups: mpsc::Receiver<lookups::Answer>,
-    pub store: mpsc::UnboundedReceiver<store::Event>,
-    pub reports: mpsc::UnboundedReceiver<Report>,
-}
-
-/// Waits until `due` of the monotonic clock; for ever if there is none.
-async fn sleep_until(clock: &dyn Clock, due: Option<Duration>) {
-    match due {
-        Some(due) => tokio::time::sleep(due.saturating_sub(clock.monotonic())).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Why the loop ended.
@@ -120,77 +99,88 @@ pub enum Stop {
 }
 
 impl Engine {
-    /// Guards until a signal comes. `watchdog`: how often the service manager wants a sign of life.
+    /// Guards until a signal comes. What is posted afterwards reaches nobody, and who posts it learns that.
     ///
     /// # Errors
     /// The kernel gives no events.
-    pub async fn run(&mut self, mut inbox: Inbox, watchdog: Option<Duration>) -> std::io::Result<Stop> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        let files = readable(self.tailer.fd())?;
-        let ruleset = self.enforcer.firewall().event_fd().map(readable).transpose()?;
+    pub fn run(&mut self, inbox: Inbox) -> std::io::Result<Stop> {
         let alarm = Alarm::new()?;
         alarm.set(self.clock.now())?;
-        let mut alive = interval(watchdog.unwrap_or(Duration::from_secs(3600)));
+        let mut waits = Waits::new()?;
+        waits.add(self.tailer.fd(), Source::Logs)?;
+        waits.add(alarm.fd(), Source::Alarm)?;
+        waits.add(inbox.bell(), Source::Letters)?;
+        if let Some(events) = self.enforcer.firewall().event_fd() {
+            waits.add(events, Source::Ruleset)?;
+        }
+        let mut watchdog = Watchdog::wanted(self.clock.monotonic());
         let mut sweeps = Sweeps::new(self.clock.monotonic());
         let mut unread = true;
         loop {
-            // Whether it was only we who looked.
-            let mut swept = false;
-            tokio::select! {
-                biased;
-                _ = terminate.recv() => return Ok(Stop::Signal),
-                _ = interrupt.recv() => return Ok(Stop::Signal),
-                Some(call) = inbox.calls.recv() => {
-                    if let Some(stop) = self.answer(call) {
+            let woken =
+                waits.wait(if unread { Some(Duration::ZERO) } else { self.idle_time(watchdog.as_ref()) })?;
+            // Whether it was not only we who looked.
+            let mut stirred = woken.logs | woken.ruleset | woken.letters;
+            // Logs before all else: an attacker waits for nobody.
+            if woken.logs {
+                self.tailer.on_events(self.clock.now());
+                unread = true;
+            }
+            if unread {
+                unread = self.read();
+                // What a sweep looked for and did not find is no event.
+                stirred |= unread;
+            }
+            if woken.ruleset {
+                let now = self.clock.now();
+                self.enforcer.on_event(&self.jails, now);
+            }
+            if woken.letters {
+                for letter in inbox.letters() {
+                    if let Some(stop) = self.take(letter) {
                         return Ok(stop);
                     }
                 }
-                Some(later) = inbox.later.recv() => self.go_on(later),
-                guard = async { ruleset.as_ref().expect("guarded by the condition").readable().await },
-                    if ruleset.is_some() => {
-                    guard?.clear_ready();
-                    let now = self.clock.now();
-                    self.enforcer.on_event(&self.jails, now);
-                }
-                rung = alarm.rung() => {
-                    rung?;
-                    self.sweep(sweeps.begin(self.clock.monotonic()));
-                    let (now, end) = (self.clock.now(), self.jails.next_deadline());
-                    alarm.set(now.plus(sweeps.pause(self.is_quiet(), end.map(|end| end.since(now)))))?;
-                    unread = true;
-                    swept = true;
-                }
-                _ = hangup.recv() => { self.reload(); }
-                Some(event) = inbox.store.recv() => self.on_store(event),
-                Some(answer) = inbox.answers.recv() => self.on_name(&answer),
-                Some(report) = inbox.reports.recv() => self.on_report(report),
-                Some(answer) = inbox.lookups.recv() => self.on_lookup(answer),
-                _ = alive.tick(), if watchdog.is_some() => {
-                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-                    swept = true;
-                }
-                _ = sleep_until(&*self.clock, self.enforcer.cut_due()) => self.cut(),
-                guard = files.readable() => {
-                    guard?.clear_ready();
-                    self.tailer.on_events(self.clock.now());
-                    unread = self.read();
-                    // Other tasks of this thread, the control connections, get their turn.
-                    tokio::task::yield_now().await;
-                }
-                _ = std::future::ready(()), if unread => {
-                    unread = self.read();
-                    // What a sweep looked for and did not find is no event.
-                    swept = !unread;
-                    tokio::task::yield_now().await;
-                }
             }
-            if !swept && sweeps.stir() {
+            if self.enforcer.cut_due().is_some_and(|due| due <= self.clock.monotonic()) {
+                self.cut();
+                stirred = true;
+            }
+            if woken.alarm {
+                self.sweep(sweeps.begin(self.clock.monotonic()));
+                let (now, end) = (self.clock.now(), self.jails.next_deadline());
+                alarm.set(now.plus(sweeps.pause(self.is_quiet(), end.map(|end| end.since(now)))))?;
+                unread = true;
+            }
+            if let Some(watchdog) = &mut watchdog {
+                watchdog.tend(self.clock.monotonic());
+            }
+            if stirred && sweeps.stir() {
                 alarm.set(self.clock.now().plus(SWEEP))?;
             }
         }
+    }
+
+    /// How long the loop may sleep if nothing wakes it; `None`: as long as it likes.
+    fn idle_time(&self, watchdog: Option<&Watchdog>) -> Option<Duration> {
+        let due =
+            [self.enforcer.cut_due(), watchdog.map(|watchdog| watchdog.due)].into_iter().flatten().min()?;
+        Some(due.saturating_sub(self.clock.monotonic()))
+    }
+
+    /// Does what a letter says. `Some`: the daemon is to end.
+    fn take(&mut self, letter: Letter) -> Option<Stop> {
+        match letter {
+            Letter::Call(call) => return self.answer(call),
+            Letter::End => return Some(Stop::Signal),
+            Letter::Later(later) => later(self),
+            Letter::Reload => drop(self.reload()),
+            Letter::Store(event) => self.on_store(event),
+            Letter::Name(answer) => self.on_name(&answer),
+            Letter::Report(report) => self.on_report(report),
+            Letter::Lookup(answer) => self.on_lookup(answer),
+        }
+        None
     }
 
     /// Whether nothing goes on that needs to be looked at again and again.
@@ -493,7 +483,9 @@ impl Engine {
         }
         let names = self.jails.names();
         if !names.is_empty() {
-            self.names = Some(tokio::spawn(names::watch(names, self.answers.clone())));
+            let letters = self.letters.clone();
+            self.names =
+                Some(tokio::spawn(names::watch(names, move |answer| letters.post(Letter::Name(answer)))));
         }
     }
 

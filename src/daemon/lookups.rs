@@ -8,9 +8,8 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use super::engine::Engine;
+use super::inbox::{Letter, Letters};
 use super::names;
 use crate::addr::Host;
 use crate::filter::{Attempt, Beside, Outcome};
@@ -90,11 +89,11 @@ pub struct Lookups {
     /// Failures whose name is answered.
     ready: Vec<(Waiting, Vec<Host>)>,
     dropped: u64,
-    answers: mpsc::Sender<Answer>,
+    letters: Letters,
 }
 
 impl Lookups {
-    pub fn new(answers: mpsc::Sender<Answer>) -> Lookups {
+    pub fn new(letters: Letters) -> Lookups {
         Lookups {
             known: HashMap::new(),
             waiting: HashMap::new(),
@@ -103,7 +102,7 @@ impl Lookups {
             asked: 0,
             ready: Vec::new(),
             dropped: 0,
-            answers,
+            letters,
         }
     }
 
@@ -135,11 +134,11 @@ impl Lookups {
             && let Some(name) = self.queue.pop_front()
         {
             self.asked += 1;
-            let answers = self.answers.clone();
+            let letters = self.letters.clone();
             tokio::task::spawn_blocking(move || {
                 let hosts = names::lookup(&name).unwrap_or_default();
                 // A daemon that is stopping waits for nobody.
-                let _ = answers.blocking_send(Answer { name, hosts });
+                letters.post(Letter::Lookup(Answer { name, hosts }));
             });
         }
     }
@@ -202,6 +201,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::inbox::inbox;
 
     fn waiting() -> Waiting {
         Waiting {
@@ -218,8 +218,8 @@ mod tests {
 
     #[test]
     fn a_name_is_asked_once_for_all_who_wait_and_its_answer_holds_a_while() {
-        let (sender, _receiver) = mpsc::channel(1);
-        let mut lookups = Lookups::new(sender);
+        let (letters, _inbox) = inbox().expect("an inbox");
+        let mut lookups = Lookups::new(letters);
         let now = Timestamp::from_secs(1000);
         lookups.ask(now, "Mail.example.org.", waiting());
         lookups.ask(now, "mail.example.org", waiting());
@@ -237,8 +237,8 @@ mod tests {
 
     #[test]
     fn a_flood_of_names_stays_under_the_cap() {
-        let (sender, _receiver) = mpsc::channel(1);
-        let mut lookups = Lookups::new(sender);
+        let (letters, _inbox) = inbox().expect("an inbox");
+        let mut lookups = Lookups::new(letters);
         let now = Timestamp::from_secs(1000);
         for number in 0..3000 {
             lookups.ask(now, &format!("n{number}.example.org"), waiting());

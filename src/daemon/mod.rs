@@ -17,6 +17,7 @@ pub mod enforcer;
 mod engine;
 mod fail2ban_log;
 mod flush;
+mod inbox;
 pub mod load;
 mod lookups;
 mod names;
@@ -24,9 +25,12 @@ pub mod recorder;
 pub mod reload;
 mod requests;
 mod shadow;
+mod side;
 mod surroundings;
 mod sweeps;
 mod takeover;
+mod waits;
+mod watchdog;
 mod witness;
 
 use std::collections::{HashMap, HashSet};
@@ -35,18 +39,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use self::cli::Cli;
 use self::desk::Desks;
 use self::enforcer::Enforcer;
-use self::engine::{Engine, Inbox, Stop};
+use self::engine::{Engine, Stop};
 use self::fail2ban_log::Fail2banLog;
+use self::inbox::{Letter, Signals};
 use self::load::Filters;
 use self::lookups::Lookups;
 use self::recorder::Recorder;
 use self::shadow::Shadow;
+use self::side::Side;
 use crate::addr::Net;
 use crate::config::{Config, Loaded, Problem, Setup};
 use crate::control::server::{Patience, Server};
@@ -136,12 +143,10 @@ fn start(cli: &Cli) -> Result<(), Failed> {
         };
         return Err(Failed(format!("{}: no usable jail; {help}", setup.name()), CONFIG));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|why| Failed(format!("cannot start: {why}"), UNAVAILABLE))?;
-    runtime.block_on(guard(setup, config, problems, filters, database))
+    let runtime = side::runtime().map_err(|why| Failed(format!("cannot start: {why}"), UNAVAILABLE))?;
+    let handle = runtime.handle().clone();
+    let _inside = handle.enter();
+    guard(setup, config, problems, filters, database, runtime)
 }
 
 /// fail2ban's database, wholly read before anything is touched: one that cannot be read ends the start.
@@ -256,12 +261,13 @@ fn lifted(ended: Vec<Unban>) -> HashSet<(JailName, Net)> {
         .collect()
 }
 
-async fn guard(
+fn guard(
     setup: Setup,
     config: Config,
     problems: Vec<Problem>,
     filters: Filters,
     database: Option<Database>,
+    runtime: Runtime,
 ) -> Result<(), Failed> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let started = clock.monotonic();
@@ -320,18 +326,18 @@ async fn guard(
         desks.store_state(path.into(), state);
     }
 
-    let (calls_in, calls) = mpsc::channel(CALLS_MAX);
-    let (later_in, later) = mpsc::unbounded_channel();
-    let (answers_in, answers) = mpsc::channel(CALLS_MAX);
-    let (lookups_in, lookups) = mpsc::channel(CALLS_MAX);
-    let (store_in, store_events) = mpsc::unbounded_channel();
-    let (commands, verdicts, reports) = actions::start(&config.limits, clock.clone());
+    let cannot_wait = |why: std::io::Error| Failed(format!("cannot wait for events: {why}"), UNAVAILABLE);
+    let (letters, inbox) = inbox::inbox().map_err(cannot_wait)?;
+    let (commands, verdicts) = actions::start(&config.limits, clock.clone(), letters.clone());
     for notice in store.take_notices() {
         warn!("{notice}");
     }
     let limits = config.limits.clone();
-    let store = store::Handle::start(store, &limits, move |event| drop(store_in.send(event)))
-        .map_err(|why| Failed(format!("cannot start the store's thread: {why}"), UNAVAILABLE))?;
+    let events = letters.clone();
+    let store = store::Handle::start(store, &limits, move |event| {
+        events.post(Letter::Store(event));
+    })
+    .map_err(|why| Failed(format!("cannot start the store's thread: {why}"), UNAVAILABLE))?;
     let mut engine = Engine {
         clock,
         started,
@@ -350,12 +356,11 @@ async fn guard(
         desks,
         recorder: Recorder::new(&limits),
         notes: Vec::new(),
-        later: later_in,
+        letters: letters.clone(),
         never,
         caught_up: false,
         names: None,
-        answers: answers_in,
-        lookups: Lookups::new(lookups_in),
+        lookups: Lookups::new(letters.clone()),
         fail2ban_log,
         shadow,
     };
@@ -376,28 +381,32 @@ async fn guard(
     engine.look_around(now);
     engine.watch_names();
 
-    let compatible = fail2ban.map(|server| tokio::spawn(server.serve(calls_in.clone())));
-    let control = tokio::spawn(async move { server.serve(&limits, Patience::default(), calls_in).await });
+    let (calls_in, calls) = mpsc::channel(CALLS_MAX);
+    if let Some(server) = fail2ban {
+        tokio::spawn(server.serve(calls_in.clone()));
+    }
+    tokio::spawn(async move { server.serve(&limits, Patience::default(), calls_in).await });
+    tokio::spawn(inbox::forward(calls, Signals::heed().map_err(cannot_wait)?, letters));
+    let side =
+        Side::run(runtime).map_err(|why| Failed(format!("cannot start a thread: {why}"), UNAVAILABLE))?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!(jails = engine.config.enabled().count(), firewall = engine.enforcer.name(), "guarding");
     crate::sys::memory::give_back();
     crate::sys::memory::give_back_code();
-    let watchdog = sd_notify::watchdog_enabled().map(|every: Duration| every / 2);
-    let stop = engine
-        .run(Inbox { calls, later, answers, lookups, store: store_events, reports }, watchdog)
-        .await
-        .map_err(|why| Failed(format!("cannot wait for events: {why}"), UNAVAILABLE))?;
+    let stop = engine.run(inbox).map_err(cannot_wait)?;
 
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     match stop {
         Stop::Signal | Stop::Asked => info!("stopping; the bans stay in the kernel"),
         Stop::Flushed => info!("flushed and stopping"),
     }
-    // The answer to who asked for the end is on its way out.
-    tokio::time::sleep(Duration::from_millis(if stop == Stop::Signal { 0 } else { 50 })).await;
-    control.abort();
-    compatible.inspect(tokio::task::JoinHandle::abort);
+    if stop != Stop::Signal {
+        // The answer to who asked for the end is on its way out.
+        std::thread::sleep(Duration::from_millis(50));
+    }
     engine.close();
     drop(engine);
+    // The sockets go last: where they are gone, another daemon may start.
+    drop(side);
     Ok(())
 }

@@ -6,8 +6,6 @@ use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use crate::addr::Host;
 
 /// How long between two rounds of questions.
@@ -26,10 +24,10 @@ pub struct Answer {
     pub hosts: Vec<Host>,
 }
 
-/// Asks for `names` again and again and sends what changed, until the receiver is gone.
+/// Asks for `names` again and again and sends what changed, until `send` says that nobody hears it.
 ///
 /// A failed lookup sends nothing: the last good answer holds.
-pub async fn watch(names: Vec<String>, answers: mpsc::Sender<Answer>) {
+pub async fn watch(names: Vec<String>, send: impl Fn(Answer) -> bool) {
     let mut known: BTreeMap<String, Vec<Host>> = BTreeMap::new();
     while !names.is_empty() {
         let mut failed = false;
@@ -38,7 +36,7 @@ pub async fn watch(names: Vec<String>, answers: mpsc::Sender<Answer>) {
             match tokio::task::spawn_blocking(move || lookup(&question)).await {
                 Ok(Ok(hosts)) if known.get(name) != Some(&hosts) => {
                     known.insert(name.clone(), hosts.clone());
-                    if answers.send(Answer { name: name.clone(), hosts }).await.is_err() {
+                    if !send(Answer { name: name.clone(), hosts }) {
                         return;
                     }
                 }
@@ -69,10 +67,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_answered_and_a_missing_one_says_nothing() {
-        let (sender, mut receiver) = mpsc::channel(4);
+        let (sender, receiver) = std::sync::mpsc::channel();
         let names = vec!["does-not-exist.invalid".to_owned(), "localhost".to_owned()];
-        let task = tokio::spawn(watch(names, sender));
-        let answer = receiver.recv().await.unwrap();
+        let task = tokio::spawn(watch(names, move |answer| sender.send(answer).is_ok()));
+        let answer = tokio::task::spawn_blocking(move || receiver.recv().unwrap()).await.unwrap();
         assert_eq!(answer.name, "localhost");
         assert!(answer.hosts.iter().all(|host| host.ip().is_loopback()));
         task.abort();

@@ -4,7 +4,6 @@ pub mod memory;
 pub mod netlink;
 pub mod nft;
 pub mod peer;
-pub mod readiness;
 pub mod resolver;
 pub mod rest;
 pub mod simd;

@@ -1,37 +1,27 @@
 //! An alarm for the daemon's loop, and how punctual a thread's timers are.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::prctl::{get_timerslack, set_timerslack};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use tokio::io::unix::AsyncFd;
 
-use super::readiness::readable;
 use crate::time::Timestamp;
 
 /// Rings once at a time of the wall clock, or at once when somebody sets that clock.
-///
-/// tokio's own timers wake a sleeping loop up to three times for one event, since its wheel is coarse far ahead.
 pub struct Alarm {
     timer: TimerFd,
-    rung: AsyncFd<OwnedFd>,
 }
 
 impl Alarm {
-    /// Within the runtime only.
-    ///
     /// # Errors
     /// No descriptor is to be had.
     pub fn new() -> io::Result<Alarm> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_REALTIME, flags)?;
-        let rung = readable(timer.as_fd())?;
-        Ok(Alarm { timer, rung })
+        Ok(Alarm { timer: TimerFd::new(ClockId::CLOCK_REALTIME, flags)? })
     }
 
     /// Rings at `at`, and no more at an earlier time it was set to. What has passed rings at once.
@@ -54,13 +44,9 @@ impl Alarm {
         }
     }
 
-    /// Waits until it rings; it is to be set again then.
-    ///
-    /// # Errors
-    /// The kernel gives no events.
-    pub async fn rung(&self) -> io::Result<()> {
-        self.rung.readable().await?.clear_ready();
-        Ok(())
+    /// Readable from when it rings until it is set again.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.timer.as_fd()
     }
 }
 
@@ -85,28 +71,31 @@ pub fn unhurried<T>(late: Duration, work: impl FnOnce() -> T) -> T {
 
 #[cfg(test)]
 mod tests {
+    use nix::poll::{PollFd, PollFlags, poll};
+
     use super::*;
     use crate::time::{Clock, SystemClock};
 
     #[test]
     fn an_alarm_rings_when_it_is_set_to_and_not_before() {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
-        runtime.block_on(async {
-            let clock = SystemClock::new();
-            let alarm = Alarm::new().unwrap();
-            alarm.set(clock.now().plus(Duration::from_secs(3600))).unwrap();
-            let silent = tokio::time::timeout(Duration::from_millis(50), alarm.rung()).await;
-            assert!(silent.is_err());
-            for _ in 0..2 {
-                let at = clock.now().plus(Duration::from_millis(30));
-                alarm.set(at).unwrap();
-                tokio::time::timeout(Duration::from_secs(5), alarm.rung()).await.unwrap().unwrap();
-                assert!(clock.now() >= at);
-            }
-            alarm.set(Timestamp::from_secs(-1)).unwrap();
-            tokio::time::timeout(Duration::from_secs(5), alarm.rung()).await.unwrap().unwrap();
-        });
+        let rings = |alarm: &Alarm, within: u16| {
+            let mut fds = [PollFd::new(alarm.fd(), PollFlags::POLLIN)];
+            poll(&mut fds, within).unwrap() > 0
+        };
+        let clock = SystemClock::new();
+        let alarm = Alarm::new().unwrap();
+        alarm.set(clock.now().plus(Duration::from_secs(3600))).unwrap();
+        assert!(!rings(&alarm, 50));
+        for _ in 0..2 {
+            let at = clock.now().plus(Duration::from_millis(30));
+            alarm.set(at).unwrap();
+            assert!(rings(&alarm, 5000));
+            assert!(clock.now() >= at);
+        }
+        alarm.set(Timestamp::from_secs(-1)).unwrap();
+        assert!(rings(&alarm, 5000));
+        alarm.set(clock.now().plus(Duration::from_secs(3600))).unwrap();
+        assert!(!rings(&alarm, 0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod why;
 use tokio::sync::oneshot;
 
 use super::engine::{Engine, Stop};
+use super::inbox::Letter;
 use crate::addr::Net;
 use crate::control::protocol::{ErrorBody, ErrorCode, Request, Response};
 use crate::control::server::{Call, Peer};
@@ -125,9 +126,9 @@ impl Engine {
         then: impl FnOnce(&mut Engine, T) + Send + 'static,
     ) {
         self.hand_in(self.clock.now(), true);
-        let later = self.later.clone();
+        let letters = self.letters.clone();
         self.store.query(question, move |found| {
-            let _ = later.send(Box::new(move |engine| then(engine, found)));
+            letters.post(Letter::Later(Box::new(move |engine| then(engine, found))));
         });
     }
 
@@ -138,16 +139,11 @@ impl Engine {
         let Some(frame) = self.recorder.take(now, &mut self.jails, false) else {
             return then(self, Ok(()));
         };
-        let later = self.later.clone();
+        let letters = self.letters.clone();
         self.store.submit_then(frame, move |done| {
             let done = done.map_err(|why| why.to_string());
-            let _ = later.send(Box::new(move |engine| then(engine, done)));
+            letters.post(Letter::Later(Box::new(move |engine| then(engine, done))));
         });
-    }
-
-    /// Goes on with what waited for the store.
-    pub(super) fn go_on(&mut self, later: Later) {
-        later(self);
     }
 
     /// Puts what a person did into the audit trail.
