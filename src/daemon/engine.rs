@@ -28,6 +28,7 @@ use crate::firewall::KernelBan;
 use crate::jail::{Action, Ban, Cause, Jails, Never, Origin, Seen};
 use crate::source::Tailer;
 use crate::store::{self, Handle, PositionRecord};
+use crate::sys::hot::HotCode;
 use crate::sys::timer::Alarm;
 use crate::time::{Clock, Span, Timestamp, show_duration};
 
@@ -43,6 +44,9 @@ const FIREWALL_SWEEPS: u32 = 16;
 
 /// Positions alone wait this long for something to go with: lines that led to nothing may be read again. Sweeps.
 const POSITION_SWEEPS: u32 = 3;
+
+/// After such a rest the processor's caches are taken to hold other things.
+const COLD: Duration = Duration::from_millis(1);
 
 /// The wall clock jumped if it moved by this much between two sweeps beside the monotonic one; slewing is less.
 const CLOCK_JUMP: Duration = Duration::from_secs(2);
@@ -115,6 +119,10 @@ impl Engine {
         }
         let mut watchdog = Watchdog::wanted(self.clock.monotonic());
         let mut sweeps = Sweeps::new(self.clock.monotonic());
+        let hot = HotCode::find();
+        hot.map();
+        // When a log last had something new, by the monotonic clock.
+        let mut busy = Duration::ZERO;
         let mut unread = true;
         loop {
             let woken =
@@ -123,6 +131,11 @@ impl Engine {
             let mut stirred = woken.logs | woken.ruleset | woken.letters;
             // Logs before all else: an attacker waits for nobody.
             if woken.logs {
+                let now = self.clock.monotonic();
+                if now.saturating_sub(busy) > COLD {
+                    hot.fetch();
+                }
+                busy = now;
                 self.tailer.on_events(self.clock.now());
                 unread = true;
             }

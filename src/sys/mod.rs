@@ -1,5 +1,6 @@
 //! Everything that needs `unsafe`, each piece small enough to be read at one sitting.
 
+pub mod hot;
 pub mod memory;
 pub mod netlink;
 pub mod nft;
