@@ -14,6 +14,7 @@ mod filters;
 mod footprint;
 mod guard;
 mod hostile;
+mod layout;
 mod lint;
 mod recidive;
 mod rig;

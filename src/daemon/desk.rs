@@ -39,13 +39,13 @@ pub struct Desks {
     readers: Vec<Reader>,
     /// Logs that are read by the same readers share their filters: by the readers' indices.
     benches: HashMap<Vec<usize>, Vec<Arc<Bench>>>,
-    desks: HashMap<LogId, Desk>,
+    desks: BTreeMap<LogId, Desk>,
     stored: HashMap<Arc<Path>, Vec<u8>>,
 }
 
 impl Desks {
     pub fn new() -> Desks {
-        Desks { readers: Vec::new(), benches: HashMap::new(), desks: HashMap::new(), stored: HashMap::new() }
+        Desks { readers: Vec::new(), benches: HashMap::new(), desks: BTreeMap::new(), stored: HashMap::new() }
     }
 
     /// Takes over the jails of `config` with their loaded filters; open sessions of logs go on.

@@ -1,5 +1,5 @@
-//! The loop: reads, decides, enforces, records. Everything but the store's disk work happens on this one thread,
-//! block by block, so that a question is answered between two blocks.
+//! The loop: reads, decides, enforces, records, on one thread and block by block, so that a question is answered between
+//! two blocks. The store's disk work, and talking to clients (`side`), have threads of their own and post letters here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,6 +182,7 @@ impl Engine {
     }
 
     /// Does what a letter says. `Some`: the daemon is to end.
+    #[inline(never)]
     fn take(&mut self, letter: Letter) -> Option<Stop> {
         match letter {
             Letter::Call(call) => return self.answer(call),
@@ -267,15 +268,17 @@ impl Engine {
                         }
                     });
                 }
-                read = (block.log, block.path.clone(), block.after);
+                read = (block.log, block.path.clone());
             }
         }
         self.count_lookups(now, &mut actions);
         self.perform(actions, None, now);
         // Only now: a ban does not wait for it.
-        let (log, path, after) = read;
+        let (log, path) = read;
         let filter_state = self.desks.of(log, &path).state();
-        self.recorder.position(&path, PositionRecord { filter_state, ..PositionRecord::of(after) });
+        if let Some(after) = self.tailer.position(log) {
+            self.recorder.position(&path, PositionRecord { filter_state, ..PositionRecord::of(after) });
+        }
         if self.recorder.due() {
             self.flush(now);
         }
@@ -285,6 +288,16 @@ impl Engine {
     /// Does what the jails decided: enforce first, then log and record. `by`: the person, and his reason, for whom.
     pub(super) fn perform(&mut self, actions: Vec<Action>, by: Option<(&str, Option<&str>)>, now: Timestamp) {
         self.enforce(&actions, now);
+        if !actions.is_empty() {
+            self.tell_of(actions, by, now);
+        }
+        self.cut();
+        self.fail2ban_log.send();
+    }
+
+    /// Logs and records what the firewall knows by now.
+    #[inline(never)]
+    fn tell_of(&mut self, actions: Vec<Action>, by: Option<(&str, Option<&str>)>, now: Timestamp) {
         let mut told = Vec::new();
         let mut asks = Vec::new();
         for action in actions {
@@ -338,8 +351,6 @@ impl Engine {
                 }
             }
         }
-        self.cut();
-        self.fail2ban_log.send();
         self.tell(told);
         for (jail, target, ripe) in asks {
             self.ask_command(jail, target, ripe);
@@ -410,6 +421,7 @@ impl Engine {
     }
 
     /// `due`: whether something is to be done that is done every so many sweeps.
+    #[inline(never)]
     fn sweep(&mut self, due: impl Fn(u32) -> bool) {
         let now = self.clock.now();
         self.heed_clock(now);

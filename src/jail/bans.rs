@@ -112,7 +112,12 @@ impl Bans {
     }
 
     pub fn remove(&mut self, key: Key) -> Option<Held> {
-        let at = self.map.find(key)?;
+        Some(self.remove_at(self.map.find(key)?))
+    }
+
+    /// Apart: mostly there is nothing to remove.
+    #[inline(never)]
+    fn remove_at(&mut self, at: usize) -> Held {
         let heap_at = self.map.at(at).value.heap_at;
         if heap_at != NOWHERE {
             self.heap_remove(heap_at as usize);
@@ -128,8 +133,8 @@ impl Bans {
         if self.heap.capacity() > 1024 && self.heap.len() < self.heap.capacity() / 4 {
             self.heap.shrink_to(self.heap.len() * 2);
         }
-        self.lengths.remove(key.net);
-        Some(slot.value)
+        self.lengths.remove(slot.key.net);
+        slot.value
     }
 
     /// The end of the ban that ends next.

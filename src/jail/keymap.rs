@@ -47,7 +47,8 @@ pub(super) struct KeyMap<V> {
 
 impl<V> KeyMap<V> {
     pub fn new(random: &mut Random) -> KeyMap<V> {
-        let index = Box::new([const { HashTable::new() }; PARTS]);
+        // The first entries find room: a ban does not wait for memory.
+        let index = Box::new(std::array::from_fn(|_| HashTable::with_capacity(4)));
         KeyMap { slots: Vec::new(), index, hash_keys: (random.next(), random.next()) }
     }
 

@@ -187,10 +187,15 @@ impl Tracked {
         if self.map.len() < self.keys_max {
             return None;
         }
+        Some(self.forget_one(random))
+    }
+
+    #[cold]
+    fn forget_one(&mut self, random: &mut Random) -> Key {
         let victim = self.victim(random);
         let key = self.map.at(victim).key;
         self.remove_at(victim);
-        Some(key)
+        key
     }
 
     /// The index of the key to forget; see the module. There is at least one.

@@ -256,7 +256,7 @@ impl Tailer {
                         Some(len) => &self.buffer[..len],
                         None => file.map_or(&b""[..], |file| file.tail.unpacked_lines()),
                     };
-                    Ok(Block { log: id, path: &log.path, bytes, after: log.position(), live: found.live })
+                    Ok(Block { log: id, path: &log.path, bytes, live: found.live })
                 }
             });
         }
@@ -282,7 +282,7 @@ impl Tailer {
         self.log(log).map(Log::status)
     }
 
-    /// How far a log was read: to be stored when the daemon stops.
+    /// How far a log was read: up to the end of its last block.
     pub fn position(&self, log: LogId) -> Option<Position> {
         self.log(log).map(Log::position)
     }

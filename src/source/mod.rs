@@ -57,15 +57,14 @@ pub enum SourceError {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct LogId(pub u32);
 
-/// Whole lines of one log, in order.
+/// Whole lines of one log, in order. Where reading goes on after them is [`Tailer::position`], to be stored together with
+/// what they led to.
 pub struct Block<'a> {
     pub log: LogId,
     pub path: &'a Arc<Path>,
     /// Every line ends with `\n`; the last one too, even where the file's last line had none yet (a file
     /// that was rotated away). No line is longer than `limits.line_bytes_max`; what was longer ends in [`CUT`].
     pub bytes: &'a [u8],
-    /// Where reading goes on after this block: stored together with what the block led to.
-    pub after: Position,
     /// Whether the end of this file was reached at least once before this block: lines are written as we
     /// read, so their time is about now.
     pub live: bool,

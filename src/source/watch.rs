@@ -1,6 +1,6 @@
 //! One inotify instance for all logs: their files, and the directories they and their links stand in.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -11,6 +11,9 @@ use nix::sys::statfs::fstatfs;
 use smallvec::SmallVec;
 
 use super::LogId;
+
+/// One event with the longest name. Source: inotify(7), struct inotify_event.
+const EVENT_BYTES_MAX: usize = 16 + 256;
 
 /// Identifies a watched file.
 pub type WatchId = i32;
@@ -39,15 +42,15 @@ impl Happened {
 
 pub struct Watch {
     inotify: Inotify,
-    files: HashMap<WatchId, (WatchDescriptor, SmallVec<[LogId; 2]>)>,
-    dirs: HashMap<WatchId, (WatchDescriptor, SmallVec<[PathBuf; 1]>)>,
+    files: BTreeMap<WatchId, (WatchDescriptor, SmallVec<[LogId; 2]>)>,
+    dirs: BTreeMap<WatchId, (WatchDescriptor, SmallVec<[PathBuf; 1]>)>,
     buffer: Vec<u8>,
 }
 
 impl Watch {
     pub fn new() -> io::Result<Watch> {
         let inotify = Inotify::init()?;
-        Ok(Watch { inotify, files: HashMap::new(), dirs: HashMap::new(), buffer: vec![0; 16 << 10] })
+        Ok(Watch { inotify, files: BTreeMap::new(), dirs: BTreeMap::new(), buffer: vec![0; 16 << 10] })
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
@@ -139,7 +142,9 @@ impl Watch {
                 // Nothing waits.
                 Err(_) => return,
             };
+            let mut bytes = 0;
             for event in events {
+                bytes += EVENT_BYTES_MAX;
                 let id = event.wd.get_watch_descriptor_id();
                 if event.mask.contains(EventMask::Q_OVERFLOW) {
                     happened.everything = true;
@@ -163,6 +168,10 @@ impl Watch {
                         self.dirs.remove(&id);
                     }
                 }
+            }
+            // There was room for one more.
+            if bytes + EVENT_BYTES_MAX <= self.buffer.len() {
+                return;
             }
         }
     }

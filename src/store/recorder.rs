@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,9 @@ const SUCCESS_EPOCH: Duration = Duration::from_secs(3600);
 const COUNTS_WAIT: Duration = Duration::from_secs(1);
 /// Counted attempts waiting. Address and account pairs.
 const COUNTS_MAX: usize = 16 * 1024;
+/// Attempts, and bytes of theirs, for which there is always room.
+const KEPT: usize = 32;
+const KEPT_BYTES: usize = 8 * 1024;
 /// Lines recorded over all addresses, each second and at once after a quiet time. Lines.
 const LINES_PER_SEC: i64 = 5_000;
 const LINES_AT_ONCE: i64 = 50_000;
@@ -53,8 +57,21 @@ struct LineSlot {
     lines: u16,
 }
 
+/// An attempt that is recorded with its line, before it becomes a record of its own.
+struct Kept {
+    /// Without what stands in `bytes`.
+    record: AttemptRecord,
+    account: Option<Range<usize>>,
+    line: Range<usize>,
+}
+
 pub struct Recorder {
     frame: Frame,
+    /// What was recorded wholly since the last change that is no attempt. A ban waits for these while they are noted, so
+    /// that takes no memory from the system; the records are made afterwards.
+    kept: Vec<Kept>,
+    /// Their accounts and lines.
+    bytes: Vec<u8>,
     lines_max: u16,
     hasher: RandomState,
     lines: Vec<LineSlot>,
@@ -73,6 +90,8 @@ impl Recorder {
     pub fn new(limits: &Limits) -> Recorder {
         Recorder {
             frame: Frame::new(Timestamp::default()),
+            kept: Vec::with_capacity(KEPT),
+            bytes: Vec::with_capacity(KEPT_BYTES),
             lines_max: u16::try_from(limits.evidence_lines_max.saturating_mul(2)).unwrap_or(u16::MAX),
             hasher: RandomState::new(),
             lines: vec![LineSlot::default(); SLOTS],
@@ -95,7 +114,18 @@ impl Recorder {
             let slot = self.hasher.hash_one(host) as usize % SLOTS;
             self.lines[slot] = LineSlot::default();
         }
+        self.settle();
         self.frame.changes.push(change);
+    }
+
+    /// Makes records of what was kept.
+    fn settle(&mut self) {
+        let bytes = &self.bytes;
+        let copy = |range: Range<usize>| bytes[range].to_vec();
+        self.frame.changes.extend(self.kept.drain(..).map(|Kept { record, account, line }| {
+            Change::Attempt(AttemptRecord { account: account.map(copy), line: Some(copy(line)), ..record })
+        }));
+        self.bytes.clear();
     }
 
     /// Notes an attempt, wholly or as a count; `now` is the clock's time, for the budget.
@@ -131,9 +161,18 @@ impl Recorder {
     }
 
     fn whole(&mut self, note: &Note<'_>) {
-        let line = &note.line[..note.line.len().min(EVIDENCE_LINE_BYTES_MAX)];
-        let record = AttemptRecord { line: Some(line.to_vec()), log: note.log.cloned(), ..bare(note) };
-        self.frame.changes.push(Change::Attempt(record));
+        if self.kept.len() == self.kept.capacity() {
+            self.settle();
+        }
+        let mut keep = |text: &[u8], most: usize| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(&text[..text.len().min(most)]);
+            start..self.bytes.len()
+        };
+        let account = note.account.map(|account| keep(account, ACCOUNT_BYTES_MAX));
+        let line = keep(note.line, EVIDENCE_LINE_BYTES_MAX);
+        let record = AttemptRecord { log: note.log.cloned(), ..bare(&Note { account: None, ..*note }) };
+        self.kept.push(Kept { record, account, line });
     }
 
     fn count(&mut self, now: Timestamp, note: &Note<'_>) {
@@ -172,6 +211,7 @@ impl Recorder {
         }
         let due =
             self.deadline().is_some_and(|deadline| deadline <= now) || self.counts.len() >= COUNTS_MAX / 2;
+        self.settle();
         if all || due {
             self.counted.clear();
             self.counts_since = None;

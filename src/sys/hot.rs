@@ -3,7 +3,10 @@
 //! A guard sleeps most of the time, and the processor's caches are full of other things when it wakes. Waiting for code
 //! line by line made up half of a ban's time. `src/ban.ld` lays that code out in one piece, which is fetched here all at
 //! once, while the kernel is asked what has happened: a fifth of a ban's time less (packaging/bench/run latency).
-#![expect(unsafe_code, reason = "addresses from the loader, and hints to the processor and the kernel about them")]
+#![expect(
+    unsafe_code,
+    reason = "addresses from the loader, and hints to the processor and the kernel about them"
+)]
 
 use std::fs::File;
 use std::ops::Range;

@@ -9,7 +9,7 @@ use super::layout::{Kind, SetDef};
 use super::link::{CommitError, DumpError};
 use super::read;
 use super::table::{READ_BACK_MAX, write_wide};
-use super::{ElementAbilities, State, refusal};
+use super::{ElementAbilities, JailState, State, refusal};
 use crate::addr::Net;
 use crate::firewall::{Errno, FirewallError, KernelBan, Plan, Refused};
 use crate::jail::JailName;
@@ -26,16 +26,34 @@ struct Changes<'s> {
     remove: BTreeMap<&'s str, Vec<(u32, IpAddr)>>,
     add: BTreeMap<&'s str, Vec<(u32, IpAddr, Span)>>,
     /// The sets among `add` that hold nothing: no need to make way for a refresh there.
-    fresh: HashSet<&'s str>,
+    fresh: BTreeSet<&'s str>,
 }
 
-impl Changes<'_> {
+impl<'s> Changes<'s> {
+    /// Takes the single addresses among `unbans`; their tickets begin at `ticket`. Apart from the way of a ban.
+    #[inline(never)]
+    fn take_unbans(
+        &mut self,
+        jails: &'s BTreeMap<JailName, JailState>,
+        unbans: &[(JailName, Net)],
+        ticket: usize,
+    ) {
+        for (ticket, (jail, net)) in (ticket..).zip(unbans) {
+            if let Some(jail) = jails.get(jail) {
+                let set = jail.set_of(*net);
+                if set.is_hash() {
+                    self.remove.entry(&set.name).or_default().push((ticket as u32, net.base().ip()));
+                }
+            }
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.add.is_empty()
     }
 
     /// Writes the changes but for those in `skip`.
-    fn write(&self, batch: &mut Batch, can: ElementAbilities, skip: &HashSet<u32>) {
+    fn write(&self, batch: &mut Batch, can: ElementAbilities, skip: &BTreeSet<u32>) {
         let kept = |ticket: &u32| !skip.contains(ticket);
         for (set, keys) in &self.remove {
             let keys = || keys.iter().filter(|(t, _)| kept(t)).map(|(t, key)| (*t, Element::remove(*key)));
@@ -80,10 +98,10 @@ impl State {
             done += CHUNK;
             // The last unbans and the first bans share a transaction: mostly that is all there is.
             let bans = if done >= unbans.len() { &bans[..bans.len().min(CHUNK)] } else { &[] };
-            self.apply_chunk(bans, part, &HashSet::new(), clock, &mut refused)?;
+            self.apply_chunk(bans, part, &BTreeSet::new(), clock, &mut refused)?;
         }
         for bans in bans.get(CHUNK..).unwrap_or(&[]).chunks(CHUNK) {
-            self.apply_chunk(bans, &[], &HashSet::new(), clock, &mut refused)?;
+            self.apply_chunk(bans, &[], &BTreeSet::new(), clock, &mut refused)?;
         }
         Ok(refused)
     }
@@ -93,21 +111,15 @@ impl State {
         &mut self,
         bans: &[KernelBan],
         unbans: &[(JailName, Net)],
-        fresh: &HashSet<String>,
+        fresh: &BTreeSet<String>,
         clock: &dyn Clock,
         refused: &mut Vec<Refused>,
     ) -> Result<(), FirewallError> {
         let now = clock.monotonic();
         let touched = self.take_wide(bans, unbans, now);
         let mut changes = Changes::default();
-        for (ticket, (jail, net)) in unbans.iter().enumerate() {
-            if let Some(jail) = self.jails.get(jail) {
-                let set = jail.set_of(*net);
-                if set.is_hash() {
-                    let ticket = (bans.len() + ticket) as u32;
-                    changes.remove.entry(&set.name).or_default().push((ticket, net.base().ip()));
-                }
-            }
+        if !unbans.is_empty() {
+            changes.take_unbans(&self.jails, unbans, bans.len());
         }
         for (ticket, ban) in bans.iter().enumerate() {
             match self.jails.get(&ban.jail) {
@@ -116,22 +128,16 @@ impl State {
                     if set.is_hash() {
                         let key = ban.target.base().ip();
                         changes.add.entry(&set.name).or_default().push((ticket as u32, key, ban.left));
-                        if let Some(name) = fresh.get(&set.name) {
-                            changes.fresh.insert(name);
-                        }
                     }
                 }
-                None => {
-                    let action = format!("ban {} in jail {}", ban.target, ban.jail);
-                    let why = FirewallError::NoSuchJail { action };
-                    refused.push(Refused { jail: ban.jail.clone(), target: ban.target, why });
-                }
+                None => refused.push(no_such_jail(ban)),
             }
         }
+        changes.fresh.extend(changes.add.keys().filter(|name| fresh.contains(**name)));
         if changes.is_empty() && touched.is_empty() {
             return Ok(());
         }
-        let write = |seq: u32, single: bool, skip: &HashSet<u32>| {
+        let write = |seq: u32, single: bool, skip: &BTreeSet<u32>| {
             let mut batch = Batch::new(seq);
             if single {
                 batch = batch.single();
@@ -144,40 +150,58 @@ impl State {
             }
             batch.close()
         };
-        let what = |ticket: u32| {
-            let ticket = ticket as usize;
-            match bans.get(ticket) {
+        let mut dropped = Vec::new();
+        let fate =
+            commit_dropping(&mut self.command, &write, &mut |ticket, errno| dropped.push((ticket, errno)));
+        if !dropped.is_empty() {
+            self.tell_refused(&dropped, bans, unbans, refused);
+        }
+        fate.map_err(|error| {
+            let action = self.what_failed(bans, unbans);
+            self.failed(error, action)
+        })
+    }
+
+    /// Names what the kernel dropped of a transaction, by the tickets.
+    #[cold]
+    fn tell_refused(
+        &self,
+        dropped: &[(u32, Errno)],
+        bans: &[KernelBan],
+        unbans: &[(JailName, Net)],
+        refused: &mut Vec<Refused>,
+    ) {
+        for (ticket, errno) in dropped {
+            let ticket = *ticket as usize;
+            let (jail, target, verb) = match bans.get(ticket) {
                 Some(ban) => (&ban.jail, ban.target, "ban"),
                 None => (&unbans[ticket - bans.len()].0, unbans[ticket - bans.len()].1, "unban"),
-            }
-        };
-        let fate = commit_dropping(&mut self.command, &write, |ticket, errno| {
-            let (jail, target, verb) = what(ticket);
-            let set = self.jails.get(jail).map_or("", |jail| jail.set_of(target).name.as_str());
-            let action = format!("{verb} {target} in set inet portero/{set}");
-            refused.push(Refused { jail: jail.clone(), target, why: refusal(errno, action) });
-        });
-        let action = || match (bans.first(), unbans.first()) {
-            (Some(_), _) => {
-                let (jail, target, _) = what(0);
-                let more =
-                    if bans.len() > 1 { format!(" and {} more", bans.len() - 1) } else { String::new() };
-                let set = self.jails.get(jail).map_or("", |jail| jail.set_of(target).name.as_str());
-                format!("ban {target}{more} in set inet portero/{set}")
-            }
-            (None, Some((jail, target))) => format!("unban {target} in jail {jail}"),
-            (None, None) => "change table inet portero".to_owned(),
-        };
-        match fate {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let action = action();
-                Err(self.failed(error, action))
-            }
+            };
+            let action = format!("{verb} {target} in set inet portero/{}", self.set_name(jail, target));
+            refused.push(Refused { jail: jail.clone(), target, why: refusal(*errno, action) });
         }
     }
 
+    /// What a transaction was about that failed as a whole.
+    #[cold]
+    fn what_failed(&self, bans: &[KernelBan], unbans: &[(JailName, Net)]) -> String {
+        match (bans, unbans) {
+            ([KernelBan { jail, target, .. }, more @ ..], _) => {
+                let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+                format!("ban {target}{more} in set inet portero/{}", self.set_name(jail, *target))
+            }
+            ([], [(jail, target), ..]) => format!("unban {target} in jail {jail}"),
+            ([], []) => "change table inet portero".to_owned(),
+        }
+    }
+
+    /// The set that a target of a jail is in; empty where there is no such jail.
+    fn set_name(&self, jail: &JailName, target: Net) -> &str {
+        self.jails.get(jail).map_or("", |jail| jail.set_of(target).name.as_str())
+    }
+
     /// Takes the networks among the changes into the interval maps; which of those changed.
+    #[inline(never)]
     fn take_wide(
         &mut self,
         bans: &[KernelBan],
@@ -235,7 +259,7 @@ impl State {
         bans: &mut dyn Iterator<Item = KernelBan>,
         clock: &dyn Clock,
     ) -> Result<Vec<Refused>, FirewallError> {
-        let fresh: HashSet<String> = self.make_whole(plan, clock)?.into_iter().collect();
+        let fresh: BTreeSet<String> = self.make_whole(plan, clock)?.into_iter().collect();
         self.set_allow(&plan.allow)?;
         let mut strays = self.held_keys(&fresh)?;
         let mut refused = Vec::new();
@@ -288,7 +312,7 @@ impl State {
     /// The keys that each hash set holds, `None` for a set too large to be read.
     fn held_keys(
         &mut self,
-        fresh: &HashSet<String>,
+        fresh: &BTreeSet<String>,
     ) -> Result<HashMap<String, Option<HashSet<IpAddr>>>, FirewallError> {
         let sets: Vec<SetDef> = self.jails.values().flat_map(|jail| jail.sets.iter().cloned()).collect();
         let mut held = HashMap::new();
@@ -321,7 +345,7 @@ impl State {
                 let can = self.elements;
                 let fate = self.commit(|seq| {
                     let mut batch = Batch::new(seq);
-                    changes.write(&mut batch, can, &HashSet::new());
+                    changes.write(&mut batch, can, &BTreeSet::new());
                     batch.close()
                 });
                 fate.map_err(|error| self.failed(error, action))?;
@@ -349,46 +373,73 @@ impl State {
     }
 }
 
+#[cold]
+fn no_such_jail(ban: &KernelBan) -> Refused {
+    let action = format!("ban {} in jail {}", ban.target, ban.jail);
+    let why = FirewallError::NoSuchJail { action };
+    Refused { jail: ban.jail.clone(), target: ban.target, why }
+}
+
 /// Sends a batch; what the kernel refuses of it for its own sake is reported through `refuse` and left out, and the
 /// rest is sent again. All that is sent here may be sent twice without harm.
 fn commit_dropping(
     command: &mut super::Link,
-    write: &dyn Fn(u32, bool, &HashSet<u32>) -> Closed,
-    mut refuse: impl FnMut(u32, Errno),
+    write: &dyn Fn(u32, bool, &BTreeSet<u32>) -> Closed,
+    refuse: &mut dyn FnMut(u32, Errno),
 ) -> Result<(), CommitError> {
-    let mut skip = HashSet::new();
+    let batch = write(command.seq(), false, &BTreeSet::new());
+    match command.commit(&batch) {
+        Ok(()) => Ok(()),
+        Err(error) => commit_what_is_left(command, write, refuse, (batch, error)),
+    }
+}
+
+/// Goes on where a batch failed.
+#[cold]
+fn commit_what_is_left(
+    command: &mut super::Link,
+    write: &dyn Fn(u32, bool, &BTreeSet<u32>) -> Closed,
+    refuse: &mut dyn FnMut(u32, Errno),
+    mut failed: (Closed, CommitError),
+) -> Result<(), CommitError> {
+    let mut skip = BTreeSet::new();
     let mut single = false;
     let mut unknown = 0;
     loop {
-        let batch = write(command.seq(), single, &skip);
-        let answers = match command.commit(&batch) {
-            Ok(()) => return Ok(()),
-            Err(CommitError::Unknown) if unknown == 0 => {
-                unknown += 1;
-                continue;
-            }
-            Err(CommitError::Refused(answers)) => answers,
-            Err(error) => return Err(error),
-        };
-        // These are about the table, the set or ourselves, not about an element.
-        let about_all = |errno: i32| matches!(errno, libc::ENOENT | libc::EPERM | libc::EACCES);
-        let hits: Vec<(u32, Errno)> = answers
-            .iter()
-            .filter(|answer| !about_all(answer.errno))
-            .filter_map(|answer| Some((batch.ticket(answer.seq, answer.offset)?, Errno(answer.errno))))
-            .collect();
-        let hopeless = answers.iter().any(|answer| about_all(answer.errno)) || skip.len() > REFUSED_MAX;
-        match (hits.is_empty(), single) {
-            _ if hopeless => return Err(CommitError::Refused(answers)),
-            (true, true) => return Err(CommitError::Refused(answers)),
-            (true, false) => single = true,
-            (false, _) => {
-                for (ticket, errno) in hits {
-                    if skip.insert(ticket) {
-                        refuse(ticket, errno);
+        let (batch, error) = failed;
+        match error {
+            CommitError::Unknown if unknown == 0 => unknown += 1,
+            CommitError::Refused(answers) => {
+                // These are about the table, the set or ourselves, not about an element.
+                let about_all = |errno: i32| matches!(errno, libc::ENOENT | libc::EPERM | libc::EACCES);
+                let hits: Vec<(u32, Errno)> = answers
+                    .iter()
+                    .filter(|answer| !about_all(answer.errno))
+                    .filter_map(|answer| {
+                        Some((batch.ticket(answer.seq, answer.offset)?, Errno(answer.errno)))
+                    })
+                    .collect();
+                let hopeless =
+                    answers.iter().any(|answer| about_all(answer.errno)) || skip.len() > REFUSED_MAX;
+                match (hits.is_empty(), single) {
+                    _ if hopeless => return Err(CommitError::Refused(answers)),
+                    (true, true) => return Err(CommitError::Refused(answers)),
+                    (true, false) => single = true,
+                    (false, _) => {
+                        for (ticket, errno) in hits {
+                            if skip.insert(ticket) {
+                                refuse(ticket, errno);
+                            }
+                        }
                     }
                 }
             }
+            error => return Err(error),
+        }
+        let batch = write(command.seq(), single, &skip);
+        match command.commit(&batch) {
+            Ok(()) => return Ok(()),
+            Err(error) => failed = (batch, error),
         }
     }
 }
@@ -400,7 +451,7 @@ mod tests {
 
     fn kinds(changes: &Changes<'_>, refresh: bool, destroy: bool) -> Vec<u16> {
         let mut batch = Batch::new(1);
-        changes.write(&mut batch, ElementAbilities { refresh, destroy }, &HashSet::new());
+        changes.write(&mut batch, ElementAbilities { refresh, destroy }, &BTreeSet::new());
         wire::messages(&batch.close().bytes).map(|message| message.kind & 0xff).collect()
     }
 

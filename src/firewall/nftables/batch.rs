@@ -203,9 +203,11 @@ pub struct Closed {
 impl Batch {
     /// Begins a batch; its messages are numbered from `seq`.
     pub fn new(seq: u32) -> Batch {
-        let out = Writer::default();
-        let mut batch =
-            Batch { out, seq, last: 0, runs: Vec::new(), tickets: Vec::new(), per_message: usize::MAX };
+        /// A batch with one ban is 148 bytes, or 160.
+        const BYTES: usize = 256;
+        let out = Writer { bytes: Vec::with_capacity(BYTES) };
+        let (runs, tickets) = (Vec::new(), Vec::new());
+        let mut batch = Batch { out, seq, last: 0, runs, tickets, per_message: usize::MAX };
         batch.edge(NFNL_MSG_BATCH_BEGIN);
         batch
     }
@@ -284,7 +286,22 @@ impl Batch {
 
     /// Adds or removes elements, in as few messages as they fit in. The ticket is what [`Closed::ticket`] gives back
     /// for an element that the kernel refused.
-    pub fn elements<'a>(&mut self, op: Op, set: &str, elements: impl Iterator<Item = (u32, Element<'a>)>) {
+    pub fn elements<'a>(
+        &mut self,
+        op: Op,
+        set: &str,
+        mut elements: impl Iterator<Item = (u32, Element<'a>)>,
+    ) {
+        self.write_elements(op, set, &mut elements);
+    }
+
+    /// One piece of code for all kinds of lists: a ban finds it in the cache.
+    fn write_elements<'a>(
+        &mut self,
+        op: Op,
+        set: &str,
+        elements: &mut dyn Iterator<Item = (u32, Element<'a>)>,
+    ) {
         let (message, flags) = match op {
             Op::Add => (NFT_MSG_NEWSETELEM, NLM_F_CREATE),
             Op::Delete => (NFT_MSG_DELSETELEM, 0),

@@ -43,6 +43,8 @@ pub struct Link {
     protocol: Protocol,
     buffer: Vec<u8>,
     seq: u32,
+    /// Something may wait that an earlier exchange did not read.
+    unread: bool,
 }
 
 impl Link {
@@ -50,7 +52,7 @@ impl Link {
         let socket = Socket::open(protocol)?;
         socket.ask_for_error_details();
         socket.set_buffers(SEND_BYTES, RECEIVE_BYTES);
-        Ok(Link { socket, protocol, buffer: vec![0; BUFFER_BYTES], seq: 1 })
+        Ok(Link { socket, protocol, buffer: vec![0; BUFFER_BYTES], seq: 1, unread: false })
     }
 
     pub fn port(&self) -> u32 {
@@ -64,7 +66,7 @@ impl Link {
 
     /// Sends a batch and reads its fate: the kernel works inside the call, so every answer waits when it returns.
     pub fn commit(&mut self, batch: &Closed) -> Result<(), CommitError> {
-        self.drain();
+        self.begin();
         let first = self.seq;
         self.seq = batch.next_seq();
         self.socket.send(&batch.bytes).map_err(|error| CommitError::Io(errno(&error)))?;
@@ -88,6 +90,7 @@ impl Link {
                 Err(error) => return Err(CommitError::Io(errno(&error))),
             }
         }
+        self.unread = false;
         match (refused.is_empty(), done && !lost) {
             (false, _) => Err(CommitError::Refused(refused)),
             (true, true) => Ok(()),
@@ -105,7 +108,7 @@ impl Link {
         let mut tries = 0;
         loop {
             tries += 1;
-            self.drain();
+            self.begin();
             let seq = self.seq;
             self.seq = self.seq.wrapping_add(1);
             let failed = |error: io::Error| DumpError::Errno(errno(&error));
@@ -140,7 +143,7 @@ impl Link {
 
     /// Sends a message that asks for an acknowledgement, and reads it.
     pub fn ask(&mut self, request: impl FnOnce(u32) -> Vec<u8>) -> Result<(), Errno> {
-        self.drain();
+        self.begin();
         let seq = self.seq;
         self.seq = self.seq.wrapping_add(1);
         self.socket.send(&request(seq)).map_err(|error| errno(&error))?;
@@ -156,9 +159,12 @@ impl Link {
         Err(Errno(libc::EBADMSG))
     }
 
-    /// Leftovers of an earlier exchange mean nothing to the next one.
-    fn drain(&mut self) {
-        while !matches!(self.socket.receive(&mut self.buffer), Ok(None)) {}
+    /// Begins an exchange: leftovers of an earlier one mean nothing to it. Who reads to the end says so by `unread`.
+    fn begin(&mut self) {
+        while self.unread {
+            self.unread = !matches!(self.socket.receive(&mut self.buffer), Ok(None));
+        }
+        self.unread = true;
     }
 }
 

@@ -21,7 +21,7 @@ pub(in crate::firewall) mod netns;
 #[cfg(test)]
 mod owner_tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ struct State {
     events: Events,
     sockets: Sockets,
     plan: Plan,
-    jails: HashMap<JailName, JailState>,
+    jails: BTreeMap<JailName, JailState>,
     /// The flags our table has, OWNER and PERSIST or none.
     table_flags: u32,
     can: Abilities,

@@ -1,6 +1,6 @@
 //! The table, its chains and its sets: created, taken over, checked, made whole, changed with the plan.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::batch::{Batch, Element, NFT_MSG_NEWRULE, Op, kind};
@@ -42,7 +42,7 @@ impl State {
             events,
             sockets: Sockets::default(),
             plan: Plan::default(),
-            jails: HashMap::new(),
+            jails: BTreeMap::new(),
             table_flags: if plan.table_owner == TableOwner::Off { 0 } else { FLAGS_OWNED },
             can: Abilities { reject_in_prerouting: true },
             elements: ElementAbilities { refresh: false, destroy: false },
@@ -246,7 +246,7 @@ impl State {
 
     /// Makes the plan the current one; jails that stay keep what is known of their wide bans.
     fn adopt(&mut self, plan: &Plan) {
-        let mut jails = HashMap::with_capacity(plan.jails.len());
+        let mut jails = BTreeMap::new();
         for rules in &plan.jails {
             let mut jail = JailState::new(rules);
             if let Some(old) = self.jails.remove(&rules.name) {

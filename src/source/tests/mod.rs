@@ -116,7 +116,8 @@ impl Rig {
                     self.got.push((name.clone(), line));
                     self.live.push(block.live);
                 }
-                self.stored.insert(block.path.to_path_buf(), block.after);
+                let (log, path) = (block.log, block.path.to_path_buf());
+                self.stored.insert(path, self.tailer.position(log).unwrap());
             }
         }
         true
