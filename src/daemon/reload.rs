@@ -172,5 +172,17 @@ impl Engine {
             let start = crate::source::Start { now, stored, look_back, line_date };
             self.tailer.add(pattern, &start);
         }
+        self.set_out_desks();
+    }
+
+    /// Makes ready what reads the logs that are there: their first attacker does not wait for it.
+    fn set_out_desks(&mut self) {
+        for pattern in self.desks.patterns() {
+            for log in self.tailer.logs_of(&pattern) {
+                if let Some(path) = self.tailer.path_of(log) {
+                    self.desks.of(log, path);
+                }
+            }
+        }
     }
 }
