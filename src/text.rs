@@ -29,6 +29,11 @@ fn reorders(c: char) -> bool {
         0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x2069 | 0xfeff | 0xfff9..=0xfffb | 0xe0000..=0xe007f)
 }
 
+/// `1 ban`, `2 bans`.
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// An I/O error in a few lower-case words, without the number.
 pub fn io_reason(error: &std::io::Error) -> String {
     match error.kind() {

@@ -9,13 +9,8 @@ use crate::control::protocol::{
 };
 use crate::filter::Outcome;
 use crate::source::LogState;
-use crate::text::escape;
+use crate::text::{count, escape};
 use crate::time::show_duration;
-
-/// `1 ban`, `2 bans`.
-fn count(number: u64, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
-}
 
 fn safe(text: &str) -> String {
     escape(text.as_bytes())

@@ -1,5 +1,5 @@
-//! The loop: reads, decides, enforces, records, on one thread and block by block, so that a question is answered between
-//! two blocks. The store's disk work, and talking to clients (`side`), have threads of their own and post letters here.
+//! The running daemon: reads a log's block, decides, enforces, records, and looks around at each sweep. `run` is the loop
+//! that has it do so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,13 @@ use super::actions::{Asked, Told};
 use super::desk::Desks;
 use super::enforcer::Enforcer;
 use super::fail2ban_log::Fail2banLog;
-use super::inbox::{Inbox, Letter, Letters};
+use super::inbox::{Letter, Letters};
 use super::load::Filters;
 use super::lookups::{Lookups, Waiting};
 use super::names;
 use super::recorder::{Recorder, cause_of};
 use super::shadow::Shadow;
 use super::surroundings;
-use super::sweeps::{SWEEP, Sweeps};
-use super::waits::{Source, Waits};
-use super::watchdog::Watchdog;
 use crate::action::{Actions, STOP_TIME_MAX, Verdicts};
 use crate::addr::Net;
 use crate::config::{Config, Problem, Setup};
@@ -28,12 +25,7 @@ use crate::firewall::KernelBan;
 use crate::jail::{Action, Ban, Cause, Jails, Never, Origin, Seen};
 use crate::source::Tailer;
 use crate::store::{self, Handle, PositionRecord};
-use crate::sys::hot::HotCode;
-use crate::sys::timer::Alarm;
 use crate::time::{Clock, Span, Timestamp, show_duration};
-
-/// With more keys than these, forgetting old failures step by step needs the sweep.
-const QUIET_TRACKED_MAX: usize = 2000;
 
 /// Who asks is answered between two blocks: one should take no longer than this.
 const BLOCK_TIME: Duration = Duration::from_millis(4);
@@ -44,9 +36,6 @@ const FIREWALL_SWEEPS: u32 = 16;
 
 /// Positions alone wait this long for something to go with: lines that led to nothing may be read again. Sweeps.
 const POSITION_SWEEPS: u32 = 3;
-
-/// After such a rest the processor's caches are taken to hold other things.
-const COLD: Duration = Duration::from_millis(1);
 
 /// The wall clock jumped if it moved by this much between two sweeps beside the monotonic one; slewing is less.
 const CLOCK_JUMP: Duration = Duration::from_secs(2);
@@ -91,121 +80,9 @@ pub struct Engine {
     pub(super) shadow: Option<Shadow>,
 }
 
-/// Why the loop ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// SIGTERM or SIGINT: bans stay.
-    Signal,
-    /// A client's `stop`: the same.
-    Asked,
-    /// `portero --flush`: bans are gone.
-    Flushed,
-}
-
 impl Engine {
-    /// Guards until a signal comes. What is posted afterwards reaches nobody, and who posts it learns that.
-    ///
-    /// # Errors
-    /// The kernel gives no events.
-    pub fn run(&mut self, inbox: Inbox) -> std::io::Result<Stop> {
-        let alarm = Alarm::new()?;
-        alarm.set(self.clock.now())?;
-        let mut waits = Waits::new()?;
-        waits.add(self.tailer.fd(), Source::Logs)?;
-        waits.add(alarm.fd(), Source::Alarm)?;
-        waits.add(inbox.bell(), Source::Letters)?;
-        if let Some(events) = self.enforcer.firewall().event_fd() {
-            waits.add(events, Source::Ruleset)?;
-        }
-        let mut watchdog = Watchdog::wanted(self.clock.monotonic());
-        let mut sweeps = Sweeps::new(self.clock.monotonic());
-        let hot = HotCode::find();
-        hot.map();
-        // When a log last had something new, by the monotonic clock.
-        let mut busy = Duration::ZERO;
-        let mut unread = true;
-        loop {
-            let woken =
-                waits.wait(if unread { Some(Duration::ZERO) } else { self.idle_time(watchdog.as_ref()) })?;
-            // Whether it was not only we who looked.
-            let mut stirred = woken.logs | woken.ruleset | woken.letters;
-            // Logs before all else: an attacker waits for nobody.
-            if woken.logs {
-                let now = self.clock.monotonic();
-                if now.saturating_sub(busy) > COLD {
-                    hot.fetch();
-                }
-                busy = now;
-                self.tailer.on_events(self.clock.now());
-                unread = true;
-            }
-            if unread {
-                unread = self.read();
-                // What a sweep looked for and did not find is no event.
-                stirred |= unread;
-            }
-            if woken.ruleset {
-                let now = self.clock.now();
-                self.enforcer.on_event(&self.jails, now);
-            }
-            if woken.letters {
-                for letter in inbox.letters() {
-                    if let Some(stop) = self.take(letter) {
-                        return Ok(stop);
-                    }
-                }
-            }
-            if self.enforcer.cut_due().is_some_and(|due| due <= self.clock.monotonic()) {
-                self.cut();
-                stirred = true;
-            }
-            if woken.alarm {
-                self.sweep(sweeps.begin(self.clock.monotonic()));
-                let (now, end) = (self.clock.now(), self.jails.next_deadline());
-                alarm.set(now.plus(sweeps.pause(self.is_quiet(), end.map(|end| end.since(now)))))?;
-                unread = true;
-            }
-            if let Some(watchdog) = &mut watchdog {
-                watchdog.tend(self.clock.monotonic());
-            }
-            if stirred && sweeps.stir() {
-                alarm.set(self.clock.now().plus(SWEEP))?;
-            }
-        }
-    }
-
-    /// How long the loop may sleep if nothing wakes it; `None`: as long as it likes.
-    fn idle_time(&self, watchdog: Option<&Watchdog>) -> Option<Duration> {
-        let due =
-            [self.enforcer.cut_due(), watchdog.map(|watchdog| watchdog.due)].into_iter().flatten().min()?;
-        Some(due.saturating_sub(self.clock.monotonic()))
-    }
-
-    /// Does what a letter says. `Some`: the daemon is to end.
-    #[inline(never)]
-    fn take(&mut self, letter: Letter) -> Option<Stop> {
-        match letter {
-            Letter::Call(call) => return self.answer(call),
-            Letter::End => return Some(Stop::Signal),
-            Letter::Later(later) => later(self),
-            Letter::Reload => drop(self.reload()),
-            Letter::Store(event) => self.on_store(event),
-            Letter::Name(answer) => self.on_name(&answer),
-            Letter::Report(report) => self.on_report(report),
-            Letter::Lookup(answer) => self.on_lookup(answer),
-        }
-        None
-    }
-
-    /// Whether nothing goes on that needs to be looked at again and again.
-    fn is_quiet(&self) -> bool {
-        self.enforcer.problem().is_none()
-            && self.jails.tracked() <= QUIET_TRACKED_MAX
-            && self.tailer.is_told_all()
-    }
-
     /// Reads, decides and enforces one block. False: every log is read to its end.
-    fn read(&mut self) -> bool {
+    pub(super) fn read(&mut self) -> bool {
         let begun = self.clock.monotonic();
         let more = self.read_block();
         if more {
@@ -358,7 +235,7 @@ impl Engine {
     }
 
     /// Closes connections of banned peers, if it is time for that.
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         let closed = self.enforcer.cut(&*self.clock);
         if closed > 0 {
             info!(closed, "closed connections of banned peers");
@@ -422,7 +299,7 @@ impl Engine {
 
     /// `due`: whether something is to be done that is done every so many sweeps.
     #[inline(never)]
-    fn sweep(&mut self, due: impl Fn(u32) -> bool) {
+    pub(super) fn sweep(&mut self, due: impl Fn(u32) -> bool) {
         let now = self.clock.now();
         self.heed_clock(now);
         self.tailer.sweep(now);
@@ -485,7 +362,7 @@ impl Engine {
         }
     }
 
-    fn on_store(&mut self, event: store::Event) {
+    pub(super) fn on_store(&mut self, event: store::Event) {
         match event {
             store::Event::Notice(text) => self.note(text),
             store::Event::Trouble(text) => self.note(format!("store: {text}")),
@@ -493,7 +370,7 @@ impl Engine {
         }
     }
 
-    fn on_name(&mut self, answer: &names::Answer) {
+    pub(super) fn on_name(&mut self, answer: &names::Answer) {
         let now = self.clock.now();
         let mut actions = Vec::new();
         self.jails.set_name(now, &answer.name, &answer.hosts, &mut actions);

@@ -24,6 +24,7 @@ mod names;
 pub mod recorder;
 pub mod reload;
 mod requests;
+mod run;
 mod shadow;
 mod side;
 mod surroundings;
@@ -46,12 +47,13 @@ use tracing::{error, info, warn};
 use self::cli::Cli;
 use self::desk::Desks;
 use self::enforcer::Enforcer;
-use self::engine::{Engine, Stop};
+use self::engine::Engine;
 use self::fail2ban_log::Fail2banLog;
 use self::inbox::{Letter, Signals};
 use self::load::Filters;
 use self::lookups::Lookups;
 use self::recorder::Recorder;
+use self::run::Stop;
 use self::shadow::Shadow;
 use self::side::Side;
 use crate::addr::Net;
@@ -65,6 +67,7 @@ use crate::jail::{AllowEntry, GraceEntry, GraceTarget, JailName, Jails, Never};
 use crate::limits::Limits;
 use crate::source::{Position, Tailer};
 use crate::store::{self, Change, DiskStore, JournalSettings, Store, Subject, Unban, UnbanCause};
+use crate::text::count;
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Ended bans that are looked through for what the kernel should not hold any more.
@@ -160,10 +163,14 @@ fn read_database(path: &Path, config: &Config) -> Result<Database, Failed> {
 fn check(config: &Config, problems: &[Problem]) -> Result<(), Failed> {
     let jails = config.enabled().count();
     if problems.is_empty() && jails > 0 {
-        println!("configuration good: {jails} jails");
+        println!("configuration good: {}", count(jails as u64, "jail", "jails"));
         return Ok(());
     }
-    let why = if jails == 0 { "no usable jail".to_owned() } else { format!("{} bad jails", problems.len()) };
+    let why = if jails == 0 {
+        "no usable jail".to_owned()
+    } else {
+        count(problems.len() as u64, "bad jail", "bad jails")
+    };
     Err(Failed(why, CONFIG))
 }
 

@@ -9,8 +9,9 @@ mod why;
 
 use tokio::sync::oneshot;
 
-use super::engine::{Engine, Stop};
+use super::engine::Engine;
 use super::inbox::Letter;
+use super::run::Stop;
 use crate::addr::Net;
 use crate::control::protocol::{ErrorBody, ErrorCode, Request, Response};
 use crate::control::server::{Call, Peer};
