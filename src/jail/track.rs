@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::keymap::{Key, KeyMap};
 use super::random::Random;
-use super::window::{Ripe, Window};
+use super::window::{Ripe, Spare, Window};
 use crate::addr::Net;
 use crate::time::Timestamp;
 
@@ -42,11 +42,13 @@ pub(super) struct Tracked {
     dirty: Vec<Key>,
     /// Where the walk of `forget_some` stands.
     walk: usize,
+    spare: Spare,
 }
 
 impl Tracked {
     pub fn new(keys_max: usize, random: &mut Random) -> Tracked {
-        Tracked { map: KeyMap::new(random), keys_max: keys_max.max(1), dirty: Vec::new(), walk: 0 }
+        let map = KeyMap::new(random);
+        Tracked { map, keys_max: keys_max.max(1), dirty: Vec::new(), walk: 0, spare: None }
     }
 
     pub fn len(&self) -> usize {
@@ -81,18 +83,18 @@ impl Tracked {
         key: Key,
         at: Timestamp,
         times: u32,
-        (maxretry, findtime): (u32, Duration),
+        rule: (u32, Duration),
         random: &mut Random,
         evicted: &mut Option<Key>,
     ) -> Option<Ripe> {
         let (index, ripe) = match self.map.find(key) {
-            Some(index) => (index, self.map.at_mut(index).value.push(at, times, maxretry, findtime)),
+            Some(index) => (index, self.map.at_mut(index).value.push(at, times, rule, &mut self.spare)),
             None => {
                 *evicted = self.make_room(random);
                 let mut window = Window::new(at);
                 let ripe = match times {
-                    0 | 1 => (maxretry <= 1).then_some(Ripe { last: at, failures: 1 }),
-                    times => window.push(at, times - 1, maxretry, findtime),
+                    0 | 1 => (rule.0 <= 1).then_some(Ripe { last: at, failures: 1 }),
+                    times => window.push(at, times - 1, rule, &mut self.spare),
                 };
                 (self.map.insert(key, window), ripe)
             }
@@ -181,6 +183,7 @@ impl Tracked {
         if !slot.mark {
             self.dirty.push(slot.key);
         }
+        self.spare = slot.value.into_spare().or(self.spare.take());
     }
 
     fn make_room(&mut self, random: &mut Random) -> Option<Key> {

@@ -41,6 +41,9 @@ enum Rest {
     Many(Box<Vec<i64>>),
 }
 
+/// The room of a window that is gone, for one that grows: asking the system for it would make a ban wait.
+pub(super) type Spare = Option<Box<[u32; 8]>>;
+
 impl Window {
     pub fn new(at: Timestamp) -> Window {
         Window { first: millis(at), rest: Rest::Few(0, [0; 3]) }
@@ -70,7 +73,13 @@ impl Window {
     ///
     /// Keeps no more than can still matter: what is more than `findtime` older than the newest goes once
     /// something newer comes, and never more than twice `maxretry` stay.
-    pub fn push(&mut self, at: Timestamp, times: u32, maxretry: u32, findtime: Duration) -> Option<Ripe> {
+    pub fn push(
+        &mut self,
+        at: Timestamp,
+        times: u32,
+        (maxretry, findtime): (u32, Duration),
+        spare: &mut Spare,
+    ) -> Option<Ripe> {
         let at = millis(at);
         let maxretry = (maxretry.max(1)) as usize;
         let findtime = i64::try_from(findtime.as_millis()).unwrap_or(i64::MAX);
@@ -92,10 +101,18 @@ impl Window {
             let stale = stamps.partition_point(|stamp| at.saturating_sub(*stamp) > findtime);
             stamps.drain(..stale);
         }
-        let spare = stamps.len().saturating_sub(2 * maxretry);
-        stamps.drain(..spare);
-        self.set(&stamps);
+        let surplus = stamps.len().saturating_sub(2 * maxretry);
+        stamps.drain(..surplus);
+        self.set(&stamps, spare);
         ripe
+    }
+
+    /// What it leaves behind for another.
+    pub fn into_spare(self) -> Spare {
+        match self.rest {
+            Rest::Some(_, room) => Some(room),
+            Rest::Few(..) | Rest::Many(_) => None,
+        }
     }
 
     /// Failures that still count at `now`.
@@ -120,7 +137,7 @@ impl Window {
     }
 
     /// `stamps`: ascending, not empty.
-    fn set(&mut self, stamps: &[i64]) {
+    fn set(&mut self, stamps: &[i64], spare: &mut Spare) {
         let first = stamps[0];
         let rest = &stamps[1..];
         let narrow = rest.last().is_none_or(|last| last - first <= i64::from(u32::MAX));
@@ -137,7 +154,11 @@ impl Window {
                     *len = rest.len() as u8;
                     **old = some;
                 }
-                _ => self.rest = Rest::Some(rest.len() as u8, Box::new(some)),
+                _ => {
+                    let mut room = spare.take().unwrap_or_default();
+                    *room = some;
+                    self.rest = Rest::Some(rest.len() as u8, room);
+                }
             }
         } else {
             self.rest = Rest::Many(Box::new(rest.iter().map(|stamp| stamp - first).collect()));
@@ -195,7 +216,7 @@ impl Window {
             return None;
         }
         let mut window = Window { first: stamps[0], rest: Rest::Few(0, [0; 3]) };
-        window.set(&stamps);
+        window.set(&stamps, &mut None);
         Some(window)
     }
 }
@@ -231,7 +252,7 @@ mod tests {
     fn first_ripe(maxretry: u32, times: &[f64]) -> Option<usize> {
         let mut window: Option<Window> = None;
         times.iter().position(|time| match &mut window {
-            Some(window) => window.push(at(*time), 1, maxretry, FINDTIME).is_some(),
+            Some(window) => window.push(at(*time), 1, (maxretry, FINDTIME), &mut None).is_some(),
             None => {
                 window = Some(Window::new(at(*time)));
                 maxretry == 1
@@ -267,7 +288,7 @@ mod tests {
     fn a_ban_dates_from_no_earlier_than_its_last_failure() {
         let mut window = Window::new(at(0.0));
         let last = Timestamp::from_micros(1_790_000_001_019_999);
-        let ripe = window.push(last, 1, 2, FINDTIME).unwrap();
+        let ripe = window.push(last, 1, (2, FINDTIME), &mut None).unwrap();
         assert_eq!(ripe.last, Timestamp::from_micros(1_790_000_001_020_000));
     }
 
@@ -296,24 +317,30 @@ mod tests {
     fn a_late_failure_makes_a_ban_as_of_the_run_it_completes() {
         let mut window = Window::new(at(0.0));
         for time in [100.0, 700.0, 750.0] {
-            window.push(at(time), 1, 3, FINDTIME);
+            window.push(at(time), 1, (3, FINDTIME), &mut None);
         }
         // 100 and 700 and 750 are more than findtime apart; 150 completes 100 to 700, and 150 to 750.
-        assert_eq!(window.push(at(160.0), 1, 3, FINDTIME), Some(Ripe { last: at(750.0), failures: 3 }));
+        assert_eq!(
+            window.push(at(160.0), 1, (3, FINDTIME), &mut None),
+            Some(Ripe { last: at(750.0), failures: 3 })
+        );
         let mut window = Window::new(at(0.0));
         for time in [1.0, 601.5] {
-            window.push(at(time), 1, 3, FINDTIME);
+            window.push(at(time), 1, (3, FINDTIME), &mut None);
         }
-        assert_eq!(window.push(at(2.0), 1, 3, Duration::from_secs(5)), None);
+        assert_eq!(window.push(at(2.0), 1, (3, Duration::from_secs(5)), &mut None), None);
     }
 
     #[test]
     fn repeated_n_times_counts_n() {
         let mut window = Window::new(at(0.0));
-        assert_eq!(window.push(at(1.0), 3, 5, FINDTIME), None);
-        assert_eq!(window.push(at(2.0), 1, 5, FINDTIME), Some(Ripe { last: at(2.0), failures: 5 }));
+        assert_eq!(window.push(at(1.0), 3, (5, FINDTIME), &mut None), None);
+        assert_eq!(
+            window.push(at(2.0), 1, (5, FINDTIME), &mut None),
+            Some(Ripe { last: at(2.0), failures: 5 })
+        );
         let mut window = Window::new(at(0.0));
-        assert!(window.push(at(1.0), u32::MAX, 5, FINDTIME).is_some());
+        assert!(window.push(at(1.0), u32::MAX, (5, FINDTIME), &mut None).is_some());
         assert!(window.len() <= 10);
     }
 
@@ -321,7 +348,7 @@ mod tests {
     fn what_is_too_old_leaves() {
         let mut window = Window::new(at(0.0));
         for n in 1..2000 {
-            window.push(at(f64::from(n) * 200.0), 1, 5, FINDTIME);
+            window.push(at(f64::from(n) * 200.0), 1, (5, FINDTIME), &mut None);
             assert!(window.len() <= 4);
         }
         assert_eq!(window.open(at(1999.0 * 200.0), FINDTIME), 4);
@@ -333,10 +360,10 @@ mod tests {
         let year = Duration::from_secs(400 * 86_400);
         let mut window = Window::new(at(0.0));
         for n in 1..99 {
-            assert_eq!(window.push(at(f64::from(n) * 86_400.0 * 4.0), 1, 100, year), None);
+            assert_eq!(window.push(at(f64::from(n) * 86_400.0 * 4.0), 1, (100, year), &mut None), None);
         }
         assert_eq!((window.len(), window.first(), window.last()), (99, at(0.0), at(98.0 * 345_600.0)));
-        assert!(window.push(at(98.0 * 345_600.0), 1, 100, year).is_some());
+        assert!(window.push(at(98.0 * 345_600.0), 1, (100, year), &mut None).is_some());
     }
 
     #[test]
@@ -357,7 +384,12 @@ mod tests {
         for _ in 0..500 {
             let mut window = Window::new(at(random.below(10_000) as f64));
             for _ in 0..random.below(30) {
-                window.push(at(random.below(10_000) as f64 / 3.0), 1, 15, Duration::from_secs(5000));
+                window.push(
+                    at(random.below(10_000) as f64 / 3.0),
+                    1,
+                    (15, Duration::from_secs(5000)),
+                    &mut None,
+                );
             }
             let bytes = window.to_bytes();
             assert_eq!(Window::from_bytes(&bytes), Some(window));
@@ -365,7 +397,7 @@ mod tests {
             broken[random.below(bytes.len() as u64) as usize] ^= 1 << random.below(8);
             // Anything but a panic or a window that overflows later.
             if let Some(mut window) = Window::from_bytes(&broken) {
-                window.push(at(0.0), 1, 15, FINDTIME);
+                window.push(at(0.0), 1, (15, FINDTIME), &mut None);
                 window.last();
             }
         }

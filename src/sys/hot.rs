@@ -23,6 +23,9 @@ const LINE_BYTES: usize = 64;
 /// More than this is not what was meant to be laid out, and would push other things out of the cache. Bytes.
 const CODE_BYTES_MAX: usize = 512 << 10;
 
+/// As deep as a ban goes.
+const STACK_BYTES: usize = 8 << 10;
+
 /// Where the code of a ban stands in memory. Empty where the linker did not lay it out; then all is as it would be
 /// without, a little slower.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,17 +55,31 @@ impl HotCode {
         unsafe { libc::madvise(start as *mut _, self.0.end - start, libc::MADV_POPULATE_READ) };
     }
 
-    /// Asks the processor to have all of it near. Takes some microseconds where it was far, and hardly any where it is
-    /// near already.
+    /// Asks the processor to have all of it near, and what of the stack it will use. Takes some microseconds where it was
+    /// far, and hardly any where it is near already.
     pub fn fetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        for line in self.0.clone().step_by(LINE_BYTES) {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            // SAFETY: a hint reads nothing that the program could see, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(line as *const i8) };
-        }
+        ask_for(self.addresses());
+        let here = 0u8;
+        let stack = &raw const here as usize;
+        ask_for(stack.saturating_sub(STACK_BYTES)..stack);
     }
 }
+
+fn ask_for(addresses: Range<usize>) {
+    addresses.step_by(LINE_BYTES).for_each(ask_for_line);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn ask_for_line(address: usize) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    // SAFETY: a hint reads nothing that the program could see, whatever the address.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(address as *const i8) };
+}
+
+/// The processor finds it when it needs it.
+#[cfg(not(target_arch = "x86_64"))]
+fn ask_for_line(_address: usize) {}
 
 /// The addresses of [`SECTION`] in a program's file, as it is before it is loaded somewhere.
 fn section_of(program: File) -> Option<Range<usize>> {
