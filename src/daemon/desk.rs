@@ -60,7 +60,7 @@ impl Desks {
         };
         self.readers = config.enabled().filter_map(reader).collect();
         self.benches.clear();
-        // Each desk is made anew at its log's next block; the open sessions wait for it.
+        // Each desk is made anew when it is asked for; the open sessions wait for it.
         for mut desk in std::mem::take(&mut self.desks).into_values() {
             if let Some(state) = desk.state() {
                 self.stored.insert(desk.path, state);

@@ -147,7 +147,7 @@ mod tests {
         let (letters, inbox) = inbox().expect("an inbox");
         let mut waits = Waits::new().expect("epoll");
         waits.add(inbox.bell(), Source::Letters).expect("epoll");
-        let mut heard = || waits.wait(Some(Duration::ZERO)).expect("epoll").letters;
+        let mut heard = || waits.wait(Some(Duration::ZERO)).expect("epoll").by(Source::Letters);
         assert!(!heard());
         for _ in 0..TURN_MAX + 1 {
             let letters = letters.clone();

@@ -73,7 +73,7 @@ use crate::time::{Clock, SystemClock, Timestamp};
 /// Ended bans that are looked through for what the kernel should not hold any more.
 const ENDED_MAX: usize = 10_000;
 
-/// Requests waiting for the engine. Requests.
+/// Requests between the clients' servers and the inbox; a client waits for its answer before it asks again. Requests.
 const CALLS_MAX: usize = 64;
 
 /// Why start-up ended: the words for a person, and the exit code.

@@ -156,7 +156,8 @@ impl Engine {
         Arc::new(move |line: &[u8]| dates.time_of(line, now))
     }
 
-    /// Begins to read the logs of `patterns`, each where `stored` says, else one findtime back.
+    /// Begins to read the logs of `patterns`, each where `stored` says, else one findtime back, with desks for them and for
+    /// all that were open already.
     pub(super) fn open_logs(
         &mut self,
         patterns: &[String],

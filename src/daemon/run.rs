@@ -48,7 +48,6 @@ impl Engine {
         let mut watchdog = Watchdog::wanted(self.clock.monotonic());
         let mut sweeps = Sweeps::new(self.clock.monotonic());
         let hot = HotCode::find();
-        hot.map();
         // When a log last had something new, by the monotonic clock.
         let mut busy = Duration::ZERO;
         let mut unread = true;
@@ -56,9 +55,10 @@ impl Engine {
             let woken =
                 waits.wait(if unread { Some(Duration::ZERO) } else { self.idle_time(watchdog.as_ref()) })?;
             // Whether it was not only we who looked.
-            let mut stirred = woken.logs | woken.ruleset | woken.letters;
+            let mut stirred =
+                [Source::Logs, Source::Ruleset, Source::Letters].into_iter().any(|it| woken.by(it));
             // Logs before all else: an attacker waits for nobody.
-            if woken.logs {
+            if woken.by(Source::Logs) {
                 let now = self.clock.monotonic();
                 if now.saturating_sub(busy) > COLD {
                     hot.fetch();
@@ -72,11 +72,11 @@ impl Engine {
                 // What a sweep looked for and did not find is no event.
                 stirred |= unread;
             }
-            if woken.ruleset {
+            if woken.by(Source::Ruleset) {
                 let now = self.clock.now();
                 self.enforcer.on_event(&self.jails, now);
             }
-            if woken.letters {
+            if woken.by(Source::Letters) {
                 for letter in inbox.letters() {
                     if let Some(stop) = self.take(letter) {
                         return Ok(stop);
@@ -89,7 +89,7 @@ impl Engine {
                 self.cut();
                 stirred = true;
             }
-            if woken.alarm {
+            if woken.by(Source::Alarm) {
                 self.sweep(sweeps.begin(self.clock.monotonic()));
                 let (now, end) = (self.clock.now(), self.jails.next_deadline());
                 alarm.set(now.plus(sweeps.pause(self.is_quiet(), end.map(|end| end.since(now)))))?;

@@ -18,13 +18,20 @@ pub enum Source {
     Letters,
 }
 
-/// Every source that has something. A source shows up again and again until it was read empty.
+/// Every source that has something, a bit each. A source shows up again and again until it was read empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Woken {
-    pub logs: bool,
-    pub ruleset: bool,
-    pub alarm: bool,
-    pub letters: bool,
+pub struct Woken(u64);
+
+impl Woken {
+    pub fn by(self, source: Source) -> bool {
+        self.0 & source.bit() != 0
+    }
+}
+
+impl Source {
+    fn bit(self) -> u64 {
+        1 << self as u32
+    }
 }
 
 pub struct Waits {
@@ -44,7 +51,7 @@ impl Waits {
     /// # Errors
     /// It cannot be polled, or is there already.
     pub fn add(&self, fd: BorrowedFd<'_>, source: Source) -> io::Result<()> {
-        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, source as u64))?)
+        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, source.bit()))?)
     }
 
     /// Waits until something is there, or a signal came, or `most` is over.
@@ -52,21 +59,12 @@ impl Waits {
     /// # Errors
     /// The kernel gives no events.
     pub fn wait(&mut self, most: Option<Duration>) -> io::Result<Woken> {
-        let mut woken = Woken::default();
         let got = match self.epoll.wait(&mut self.events, timeout(most)) {
             Ok(got) => got,
-            Err(Errno::EINTR) => return Ok(woken),
+            Err(Errno::EINTR) => 0,
             Err(why) => return Err(why.into()),
         };
-        for event in &self.events[..got] {
-            match event.data() {
-                data if data == Source::Logs as u64 => woken.logs = true,
-                data if data == Source::Ruleset as u64 => woken.ruleset = true,
-                data if data == Source::Alarm as u64 => woken.alarm = true,
-                _ => woken.letters = true,
-            }
-        }
-        Ok(woken)
+        Ok(Woken(self.events[..got].iter().fold(0, |woken, event| woken | event.data())))
     }
 }
 

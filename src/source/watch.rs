@@ -142,9 +142,9 @@ impl Watch {
                 // Nothing waits.
                 Err(_) => return,
             };
-            let mut bytes = 0;
+            let mut bytes_most = 0;
             for event in events {
-                bytes += EVENT_BYTES_MAX;
+                bytes_most += EVENT_BYTES_MAX;
                 let id = event.wd.get_watch_descriptor_id();
                 if event.mask.contains(EventMask::Q_OVERFLOW) {
                     happened.everything = true;
@@ -170,7 +170,7 @@ impl Watch {
                 }
             }
             // There was room for one more.
-            if bytes + EVENT_BYTES_MAX <= self.buffer.len() {
+            if bytes_most + EVENT_BYTES_MAX <= self.buffer.len() {
                 return;
             }
         }

@@ -14,6 +14,8 @@ use std::ops::Range;
 use elf::ElfStream;
 use elf::endian::AnyEndian;
 
+use super::memory::page_bytes;
+
 /// The section of `src/ban.ld`.
 pub const SECTION: &str = ".portero_ban";
 
@@ -32,12 +34,14 @@ const STACK_BYTES: usize = 8 << 10;
 pub struct HotCode(Range<usize>);
 
 impl HotCode {
-    /// Looks it up in the running program's file.
+    /// Looks it up in the running program's file, and maps it.
     pub fn find() -> HotCode {
-        HotCode(File::open("/proc/self/exe").ok().and_then(section_of).map_or(0..0, |section| {
+        let found = HotCode(File::open("/proc/self/exe").ok().and_then(section_of).map_or(0..0, |section| {
             let base = load_address();
             base + section.start..base + section.end
-        }))
+        }));
+        found.map();
+        found
     }
 
     /// The addresses; none where nothing was laid out.
@@ -45,12 +49,11 @@ impl HotCode {
         self.0.clone()
     }
 
-    /// Maps it, so that the first ban after the start does not have to. Where the kernel is too old for that (5.14), the
-    /// first ban does.
-    pub fn map(&self) {
+    /// So that the first ban after the start does not have to. Where the kernel is too old for that (5.14), that ban does.
+    fn map(&self) {
         // Source: MADV_POPULATE_READ in madvise(2); it wants whole pages.
-        const PAGE: usize = 4096;
-        let start = self.0.start & !(PAGE - 1);
+        let Some(page) = page_bytes() else { return };
+        let start = self.0.start & !(page - 1);
         // SAFETY: code of this program, which stays mapped; it is read, and mapped as it already was.
         unsafe { libc::madvise(start as *mut _, self.0.end - start, libc::MADV_POPULATE_READ) };
     }

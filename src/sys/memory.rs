@@ -104,7 +104,8 @@ pub fn give_back_sled_tables() -> usize {
     0
 }
 
-fn page_bytes() -> Option<usize> {
+/// `None`: the system does not say.
+pub(super) fn page_bytes() -> Option<usize> {
     // SAFETY: asks for a number.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()
 }

@@ -15,6 +15,7 @@ use super::{Output, Totals};
 use crate::addr::Host;
 use crate::banctl::table::{Cell, Look, Table, Tone, cell, clock};
 use crate::filter::{Attempt, Outcome};
+use crate::text::count;
 use crate::time::{Timestamp, show_duration};
 
 /// Addresses and accounts told apart; what comes after them is in the totals only. Entries of each.
@@ -254,9 +255,8 @@ impl Report {
         } else {
             let _ = write!(out, "\n{}", table.show(look, ""));
             if silent > 0 {
-                let s = if silent == 1 { "" } else { "s" };
-                let _ =
-                    writeln!(out, "{}", look.paint(Tone::Dim, &format!("{silent} other filter{s}: nothing")));
+                let others = count(silent as u64, "other filter", "other filters");
+                let _ = writeln!(out, "{}", look.paint(Tone::Dim, &format!("{others}: nothing")));
             }
             if found.len() > 1 {
                 let Tally { failures, successes } = self.all;
@@ -280,7 +280,7 @@ impl Report {
     fn head(&self, zone: Tz, totals: &Totals, elapsed: Duration) -> String {
         let mut out = String::new();
         let secs = elapsed.as_secs_f64().max(1e-6);
-        let _ = write!(out, "{} line{}", totals.lines, if totals.lines == 1 { "" } else { "s" });
+        out.push_str(&count(totals.lines, "line", "lines"));
         if totals.logs > 1 {
             let _ = write!(out, " in {} logs", totals.logs);
         }

@@ -21,7 +21,7 @@ use super::words::{self, Words};
 use crate::banctl::table::{Look, Tone};
 use crate::filter::frame::Framed;
 use crate::filter::{Attempt, Filter, FilterSet, FrameKind};
-use crate::text::escape;
+use crate::text::{self, escape};
 
 /// Shapes told apart; the lines of later ones are counted together. Shapes.
 const SHAPES_MAX: usize = 4096;
@@ -310,11 +310,9 @@ pub(super) fn text(look: Look, groups: &Groups, lines: u64) -> Vec<u8> {
         return out.into_bytes();
     }
     let kinds = groups.groups.len();
-    let _ = writeln!(
-        out,
-        "{count} of {lines} lines look like failed logins and are read by no filter; {kinds} shape{}",
-        if kinds == 1 { "" } else { "s" }
-    );
+    let shapes = text::count(kinds as u64, "shape", "shapes");
+    let _ =
+        writeln!(out, "{count} of {lines} lines look like failed logins and are read by no filter; {shapes}");
     for (shape, group) in groups.groups.iter().take(SHOWN) {
         let shape = escape(shape);
         let _ = writeln!(out, "\n{} x  {}", group.count, look.paint(Tone::Bold, &shape));
