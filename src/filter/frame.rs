@@ -3,8 +3,10 @@
 //! Patterns are matched against the message alone, anchored at its start. So text that a client wrote can
 //! neither forge the program name nor be taken for the beginning of a record.
 
+pub(super) mod glance;
+
+use self::glance::{Glance, LastStamp};
 use super::timestamp::{self, Date};
-use super::word;
 
 /// How a log's lines are built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -41,16 +43,21 @@ impl FrameKind {
     /// Takes `line` (without its line end) apart; `None` if it is not built like this.
     #[inline]
     pub fn split(self, line: &[u8]) -> Option<Framed<'_>> {
-        self.split_seen(line, None)
+        self.split_seen(line, None, &mut LastStamp::default())
     }
 
-    /// The same, of a line that was glanced at already.
+    /// The same, of a line that was glanced at already. `last`: this log's.
     #[inline]
-    pub(super) fn split_seen<'l>(self, line: &'l [u8], glance: Option<Glance<'l>>) -> Option<Framed<'l>> {
+    pub(super) fn split_seen<'l>(
+        self,
+        line: &'l [u8],
+        glance: Option<Glance<'l>>,
+        last: &mut LastStamp,
+    ) -> Option<Framed<'l>> {
         match self {
             FrameKind::Syslog => {
-                let glance = glance.or_else(|| glance_syslog(line));
-                glance.and_then(|glance| common(line, glance)).or_else(|| syslog(line))
+                let glance = glance.or_else(|| glance::syslog(line, last));
+                glance.and_then(|glance| glance.framed(line, last)).or_else(|| syslog(line))
             }
             FrameKind::Date => date(line),
             FrameKind::Line => Some(Framed {
@@ -94,26 +101,6 @@ fn date(line: &[u8]) -> Option<Framed<'_>> {
         short_ident: false,
         pid: None,
         message: &rest[skip..],
-        times: 1,
-    })
-}
-
-/// A line of the commonest form, as [`syslog`] would take it apart; `None` says nothing.
-#[inline]
-fn common<'l>(line: &'l [u8], glance: Glance<'l>) -> Option<Framed<'l>> {
-    let Glance { date_len, ident, pid, message } = glance;
-    let (len, date) = timestamp::at_start(line)?;
-    // The date as read must end where it was seen to end.
-    if len != date_len || ident.iter().any(|byte| matches!(byte, b'[' | b':')) {
-        return None;
-    }
-    Some(Framed {
-        kind: FrameKind::Syslog,
-        date: Some(date),
-        ident: Some(ident),
-        short_ident: false,
-        pid,
-        message,
         times: 1,
     })
 }
@@ -364,91 +351,6 @@ fn repeated(message: &[u8]) -> (&[u8], u32) {
         (times > 0).then_some((skip_blanks(inner), times))
     };
     if message.first() == Some(&b'm') { open().unwrap_or((message, 1)) } else { (message, 1) }
-}
-
-/// What a glance at a line shows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Glance<'l> {
-    date_len: usize,
-    pub ident: &'l [u8],
-    pid: Option<&'l [u8]>,
-    pub message: &'l [u8],
-}
-
-/// What would be ident and message of a line of the two commonest syslog forms, if [`FrameKind::Syslog`] finds
-/// it well formed, and if the ident holds neither `[` nor `:`; most of the line is not looked at. For other
-/// forms `None`, which says nothing.
-#[inline]
-pub(super) fn glance_syslog(line: &[u8]) -> Option<Glance<'_>> {
-    let rest = after_date(line)?;
-    let date_len = line.len() - rest.len() - 1;
-    let host = near_blank(rest)?;
-    if host == 0 || rest[host - 1] == b':' {
-        return None;
-    }
-    let rest = &rest[host + 1..];
-    let word = near_blank(rest)?;
-    let [ident @ .., b':'] = &rest[..word] else { return None };
-    let (ident, pid) = match ident {
-        [ident @ .., b']'] => {
-            let open = ident.iter().rposition(|b| !b.is_ascii_digit())?;
-            if ident[open] != b'[' {
-                return None;
-            }
-            (&ident[..open], Some(&ident[open + 1..]))
-        }
-        ident => (ident, None),
-    };
-    let message = &rest[word + 1..];
-    let plain = !ident.is_empty() && !matches!(message.first(), None | Some(b' ' | b'[' | b'm'));
-    plain.then_some(Glance { date_len, ident, pid, message })
-}
-
-/// The first blank, which is thought to be near: eight bytes at a time, without the set-up of a search through much.
-#[inline]
-fn near_blank(text: &[u8]) -> Option<usize> {
-    let (chunks, rest) = text.as_chunks::<8>();
-    for (at, chunk) in chunks.iter().enumerate() {
-        if let Some(blank) = word::first(word::zeros(u64::from_le_bytes(*chunk) ^ word::eight(b' '))) {
-            return Some(at * 8 + blank);
-        }
-    }
-    let start = chunks.len() * 8;
-    rest.iter().position(|byte| *byte == b' ').map(|at| start + at)
-}
-
-/// What follows a date of the two commonest forms and a blank: the host, unless it looks like part of the date.
-#[inline]
-fn after_date(line: &[u8]) -> Option<&[u8]> {
-    let head: &[u8; 24] = line.first_chunk()?;
-    let at = if head[10] == b'T' && head[4] == b'-' && head[13] == b':' && head[19] != b' ' {
-        // The date's end is the next blank; a zone may follow only where this one has none.
-        let space = 20 + memchr::memchr(b' ', line.get(20..60.min(line.len()))?)?;
-        if !(line[..space].ends_with(b"Z")
-            || line[19..space].contains(&b'+')
-            || line[19..space].contains(&b'-'))
-        {
-            return None;
-        }
-        space + 1
-    } else if head[3] == b' ' && head[6] == b' ' && head[9] == b':' && head[12] == b':' && head[15] == b' ' {
-        16
-    } else {
-        return None;
-    };
-    // A year, a second blank: let the careful reading decide.
-    line.get(at..).filter(|rest| !matches!(rest.first(), None | Some(b'0'..=b'9' | b' ')))
-}
-
-/// The message of a line as [`FrameKind::Date`] would give it if it fits.
-#[inline]
-pub(super) fn glance_date(line: &[u8]) -> Option<&[u8]> {
-    if let Some(rest) = after_date(line)
-        && !matches!(rest.first(), Some(b'+' | b'-' | b'U' | b'G' | b':' | b'\t'))
-    {
-        return Some(rest);
-    }
-    date(line).map(|framed| framed.message)
 }
 
 /// A glob on program names: `*` is any run of bytes but blanks.

@@ -59,6 +59,8 @@ pub struct Traits {
     pub first: ByteSet,
     pub may_be_empty: bool,
     pub prefixes: Vec<Vec<u8>>,
+    /// A literal that is near its beginning.
+    pub near: Option<Near>,
     /// Sets of which each has a literal in it, the most promising first.
     pub required: Vec<LiteralSet>,
 }
@@ -67,7 +69,7 @@ impl Traits {
     pub fn of(hir: &Hir) -> Traits {
         let (first, may_be_empty) = first_bytes(hir);
         let first = if may_be_empty { ByteSet::ALL } else { first };
-        Traits { first, may_be_empty, prefixes: prefixes(hir), required: all_required(hir) }
+        Traits { first, may_be_empty, prefixes: prefixes(hir), near: near(hir), required: all_required(hir) }
     }
 }
 
@@ -149,6 +151,39 @@ pub fn prefixes(hir: &Hir) -> Vec<Vec<u8>> {
 
 /// Shorter prefixes tell too little. Bytes.
 const PREFIX_MIN: usize = 3;
+
+/// Bytes that stand in every message that a pattern matches, not far from its beginning.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Near {
+    pub bytes: Vec<u8>,
+    /// Where they may begin.
+    pub places: std::ops::RangeInclusive<usize>,
+}
+
+/// So far from the beginning a look is cheaper than a search. Bytes.
+const NEAR: usize = 24;
+/// Shorter literals tell too little. Bytes.
+const NEAR_MIN: usize = 4;
+
+/// The first literal that tells something, if it is near; letters of both cases end it.
+fn near(hir: &Hir) -> Option<Near> {
+    let mut parts = Vec::new();
+    flatten(hir, &mut parts);
+    let (mut first, mut last) = (0, 0);
+    for part in parts {
+        if let HirKind::Literal(literal) = part.kind()
+            && literal.0.len() >= NEAR_MIN
+        {
+            return Some(Near { bytes: literal.0.to_vec(), places: first..=last });
+        }
+        first += part.properties().minimum_len()?;
+        last += part.properties().maximum_len()?;
+        if last > NEAR {
+            return None;
+        }
+    }
+    None
+}
 
 /// Bytes that must stand somewhere in the line.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -352,6 +387,17 @@ mod tests {
         assert_eq!(literals(r"(?:abcdef)+gh"), ["abcdef"]);
         assert_eq!(literals(r"[a-z]+|x"), Vec::<String>::new());
         assert_eq!(literals(r"x?(?P<a>abc)def[0-9]"), ["abcdef"]);
+    }
+
+    #[test]
+    fn a_near_literal_is_one_that_cannot_be_far() {
+        let near =
+            |regex: &str| near(&hir(regex)).map(|near| (String::from_utf8(near.bytes).unwrap(), near.places));
+        assert_eq!(near("(?:NONE|[0-9A-Z]{5,20}): client=.*"), Some((": client=".to_owned(), 4..=20)));
+        assert_eq!(near("x?(y)abcd|z"), None);
+        assert_eq!(near("[a-z]*: client="), None);
+        assert_eq!(near("[a-z]{1,25}: client="), None);
+        assert_eq!(near("^(?:ab)?(?P<a>warning: )x"), Some(("warning: ".to_owned(), 0..=2)));
     }
 
     #[test]

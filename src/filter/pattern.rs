@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 
-use memchr::memmem;
 use regex_automata::dfa::onepass;
 use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::{self, PikeVM};
@@ -12,9 +11,10 @@ use regex_automata::{Anchored, Input};
 use regex_syntax::hir::Hir;
 
 use super::compile::{Expanded, Tag};
-use super::literal::{Literal, Traits};
+use super::literal::Traits;
 use super::program::{Outcome, Program, ProgramCache};
 use super::tree;
+use crate::addr::Host;
 
 /// What a match means. In the order in which the patterns of a filter are tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -58,8 +58,6 @@ pub struct Pattern {
     pub place: String,
     /// Taken from the tree once, so that a set of filters needs no tree of a pattern that no line meets.
     pub traits: Traits,
-    /// Of an ignoreregex: the text without which it cannot match, if there is such a one.
-    needs: Option<memmem::Finder<'static>>,
     matcher: OnceLock<Matcher>,
 }
 
@@ -102,25 +100,23 @@ impl MatchCache {
         let end = (*self.slots.get(index * 2 + 1)?)?.get();
         Some(start..end)
     }
+
+    /// The address at `range` of the message, where the match read it already. `None` says nothing.
+    #[inline]
+    pub fn address(&self, range: &std::ops::Range<usize>) -> Option<Host> {
+        self.program.address(range)
+    }
 }
 
 impl Pattern {
     pub fn new(kind: Kind, text: String, place: String, expanded: &Expanded) -> Pattern {
-        let traits = Traits::of(&expanded.hir);
-        let needs = match traits.required.first().map(|set| &set.literals[..]) {
-            Some([Literal { bytes, folded: false }]) if kind == Kind::Ignore => {
-                Some(memmem::Finder::new(bytes).into_owned())
-            }
-            _ => None,
-        };
         Pattern {
             kind,
             text,
             regex: expanded.regex.clone(),
             groups: expanded.groups.clone(),
             place,
-            traits,
-            needs,
+            traits: Traits::of(&expanded.hir),
             matcher: OnceLock::new(),
         }
     }
@@ -162,9 +158,6 @@ impl Pattern {
     /// Whether the pattern fits `message` from its start; groups are then in `cache`.
     #[inline]
     pub fn matches(&self, cache: &mut MatchCache, message: &[u8]) -> bool {
-        if self.needs.as_ref().is_some_and(|needs| needs.find(message).is_none()) {
-            return false;
-        }
         if let Some(program) = &self.matcher().program {
             match program.run(&mut cache.program, message, &mut cache.slots) {
                 Outcome::Match => return true,
@@ -177,6 +170,7 @@ impl Pattern {
 
     /// The same by the linear engine alone.
     pub fn matches_linear(&self, cache: &mut MatchCache, message: &[u8]) -> bool {
+        cache.program.clear();
         self.linear().is_some_and(|linear| linear.matches(cache, message))
     }
 

@@ -27,11 +27,12 @@ use self::lane::Lane;
 pub use self::sieve::{Asked, Sieve};
 pub use self::texts::Texts;
 use super::Filter;
-use super::frame::{self, FrameKind, Glance};
-use super::literal::{ByteSet, Literal, Traits};
+use super::frame::FrameKind;
+use super::frame::glance::{self, Glance, LastStamp};
+use super::literal::{ByteSet, Literal, Near, Traits};
 use super::pattern::Kind;
 
-/// Patterns of a set as bits; indices run through all filters in order, without ignoreregexes.
+/// Patterns of a set as bits; indices run through all filters in order.
 #[derive(Debug)]
 struct Bits(Vec<u64>);
 
@@ -69,10 +70,13 @@ impl Bits {
 struct Entry {
     filter: u16,
     number: u16,
+    /// An ignoreregex: it makes no line a candidate.
+    ignores: bool,
     first: ByteSet,
     may_be_empty: bool,
     /// One of them begins the message; empty: none known.
     prefixes: Vec<Vec<u8>>,
+    near: Option<Near>,
     /// One of them is in the message; empty: none known, always a candidate.
     literals: Vec<Literal>,
 }
@@ -108,18 +112,21 @@ impl Prefilter {
         for (filter_index, filter) in filters.iter().enumerate() {
             let mut asks = Asked { lines: sieve::names(filter).into_iter().collect(), patterns: Vec::new() };
             for (number, pattern) in filter.patterns.iter().enumerate() {
-                if pattern.kind == Kind::Ignore {
-                    break;
-                }
-                let Traits { first, may_be_empty, prefixes, required: sets } = &pattern.traits;
+                let Traits { first, may_be_empty, prefixes, near, required: sets } = &pattern.traits;
+                let ignores = pattern.kind == Kind::Ignore;
                 entries.push(Entry {
                     filter: filter_index as u16,
                     number: number as u16,
+                    ignores,
                     first: *first,
                     may_be_empty: *may_be_empty,
                     prefixes: prefixes.clone(),
+                    near: near.clone(),
                     literals: sets.first().map_or(Vec::new(), |set| set.literals.clone()),
                 });
+                if ignores {
+                    continue;
+                }
                 asks.patterns.push(sets.iter().map(|set| set.literals.clone()).collect());
             }
             asked.push(asks);
@@ -158,16 +165,16 @@ impl Prefilter {
         (usize::from(entry.filter), usize::from(entry.number))
     }
 
-    /// The lowest candidate of the last line not below `from`.
+    /// The lowest candidate of the last line not below `from`. With the candidates come those ignoreregexes that may match.
     #[inline]
     pub fn next(&self, from: usize) -> Option<usize> {
         self.bits.next(from)
     }
 
-    /// Whether any pattern may match `line` (without its line end), and what a glance at the line showed;
+    /// Whether any pattern may match `line` (without its line end), and what a glance at the line showed (`last`: this log's);
     /// [`Prefilter::next`] tells which patterns.
     #[inline]
-    pub(super) fn candidates<'l>(&mut self, line: &'l [u8]) -> (bool, Option<Glance<'l>>) {
+    pub(super) fn candidates<'l>(&mut self, line: &'l [u8], last: &LastStamp) -> (bool, Option<Glance<'l>>) {
         if self.dirty {
             self.bits.clear();
             self.dirty = false;
@@ -184,15 +191,15 @@ impl Prefilter {
         }
         let mut glance = None;
         if self.has_syslog {
-            glance = frame::glance_syslog(line);
-            let (lane, message) = self.syslog_lane(line, glance);
+            glance = glance::syslog(line, last);
+            let (lane, message) = self.syslog_lane(line, &mut glance);
             self.lane = lane;
             if lane != 0 {
                 self.dirty |= self.lanes[usize::from(lane)].search(message, &self.entries, &mut self.bits);
             }
         }
         if let Some(lane) = &mut self.date
-            && let Some(message) = frame::glance_date(line)
+            && let Some(message) = glance::date(line)
         {
             self.dirty |= lane.search(message, &self.entries, &mut self.bits);
         }
@@ -210,11 +217,12 @@ impl Prefilter {
 
     /// The lane of a syslog line and its message. Lane 0: nobody reads it, or it is no syslog line.
     #[inline]
-    fn syslog_lane<'l>(&mut self, line: &'l [u8], glance: Option<Glance<'l>>) -> (u16, &'l [u8]) {
-        if let Some(Glance { ident, message, .. }) = glance
-            && let Some(lane) = self.idents.lane(ident)
+    fn syslog_lane<'l>(&mut self, line: &'l [u8], glance: &mut Option<Glance<'l>>) -> (u16, &'l [u8]) {
+        if let Some(glance) = glance
+            && let Some(lane) = self.idents.lane(glance.ident)
         {
-            return (lane, message);
+            glance.known = true;
+            return (lane, glance.message);
         }
         self.read_lane(line)
     }
@@ -262,7 +270,7 @@ mod tests {
     fn found(toml: &str, line: &str) -> Vec<String> {
         let filter = Arc::new(Filter::from_toml("x", toml, "x").unwrap());
         let (_, mut prefilter) = Prefilter::new(&[Arc::clone(&filter)], true);
-        let (any, _) = prefilter.candidates(line.as_bytes());
+        let (any, _) = prefilter.candidates(line.as_bytes(), &LastStamp::default());
         let mut at = 0;
         let mut texts = Vec::new();
         while let Some(index) = prefilter.next(at) {

@@ -14,6 +14,9 @@ mod compiler;
 mod extra;
 mod set;
 
+use std::num::NonZeroU16;
+use std::ops::Range;
+
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_syntax::hir::Hir;
 
@@ -22,6 +25,7 @@ pub use self::extra::{EXTRA, Extra};
 use self::set::Set;
 use super::literal::ByteSet;
 use super::word;
+use crate::addr::Host;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ enum Frame {
     /// Try the branches of an alternation that are left, as bits.
     Branch {
         pc: u16,
-        left: u8,
+        left: u32,
         at: u32,
     },
     /// A greedy run: try it shorter, from `high` down to `low`.
@@ -72,6 +76,34 @@ enum Frame {
 #[derive(Debug, Default)]
 pub struct ProgramCache {
     stack: Vec<Frame>,
+    /// The last `<HOST>` that was passed over: where, and what it is.
+    address: Option<(usize, usize, Host)>,
+}
+
+impl ProgramCache {
+    /// The address at `range` of the text that was matched last, where it was read for the match. `None` says nothing.
+    #[inline]
+    pub fn address(&self, range: &Range<usize>) -> Option<Host> {
+        self.address
+            .filter(|(start, end, _)| (*start, *end) == (range.start, range.end))
+            .map(|(.., host)| host)
+    }
+
+    /// Puts `place` into a slot. `keep`: there is a way back, on which what was there comes back too.
+    #[inline]
+    fn put(&mut self, keep: bool, slots: &mut [Option<NonMaxUsize>], slot: u16, place: usize) {
+        let value = &mut slots[usize::from(slot)];
+        if keep {
+            self.stack.push(Frame::Slot { slot, old: *value });
+        }
+        *value = NonMaxUsize::new(place);
+    }
+
+    /// Before another text.
+    pub fn clear(&mut self) {
+        self.stack.clear();
+        self.address = None;
+    }
 }
 
 /// Each in a cache line of its own.
@@ -90,8 +122,10 @@ enum Instruction {
         set: u16,
         next: u16,
     },
+    /// `group`: the slot of the beginning of the group that holds it and nothing else, if that is asked for.
     Run {
         set: u16,
+        group: Option<NonZeroU16>,
         min: u32,
         max: u32,
         mode: RunMode,
@@ -101,7 +135,11 @@ enum Instruction {
         next: u16,
     },
     Branches {
-        table: Box<BranchTable>,
+        table: Box<BranchTable<u8, 8>>,
+    },
+    /// More than eight branches.
+    Many {
+        table: Box<BranchTable<u32, MANY>>,
     },
     /// The whole of `<HOST>`, of which there is one reading only; its group, if asked for, is the slot and the next.
     Address {
@@ -151,13 +189,16 @@ struct Head {
     fold: u64,
 }
 
-/// At most eight branches in order of preference, and for each byte those that can begin with it, as bits.
+/// At most `N` branches in order of preference, and for each byte those that can begin with it, as bits.
 #[derive(Debug, Clone)]
-struct BranchTable {
-    fits: [u8; 256],
-    fits_at_end: u8,
-    pcs: [u16; 8],
+struct BranchTable<B, const N: usize> {
+    fits: [B; 256],
+    fits_at_end: B,
+    pcs: [u16; N],
 }
+
+/// Branches of one table at most.
+const MANY: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RunMode {
@@ -207,28 +248,29 @@ impl Program {
         text: &[u8],
         slots: &mut Vec<Option<NonMaxUsize>>,
     ) -> Outcome {
-        slots.resize(self.slots, None);
+        if slots.len() != self.slots {
+            slots.resize(self.slots, None);
+        }
         slots.fill(None);
+        cache.clear();
         if text.len() > u32::MAX as usize / 2 {
             return Outcome::Costly;
         }
-        let stack = &mut cache.stack;
-        stack.clear();
         let mut budget = 64 + text.len() * 4;
-        self.run_from(stack, self.start, 0, text, slots, &mut budget)
+        self.run_from(cache, self.start, 0, text, slots, &mut budget)
     }
 
     /// Runs the code at `pc` on `text` from `at` on; frames that are on the stack already stay there.
     fn run_from(
         &self,
-        stack: &mut Vec<Frame>,
+        cache: &mut ProgramCache,
         mut pc: u16,
         mut at: usize,
         text: &[u8],
         slots: &mut [Option<NonMaxUsize>],
         budget: &mut usize,
     ) -> Outcome {
-        let bottom = stack.len();
+        let bottom = cache.stack.len();
         'run: loop {
             let advanced = 'step: {
                 match &self.code[usize::from(pc)] {
@@ -241,7 +283,7 @@ impl Program {
                                     && (len <= 8 || ends(here, len, *tail, middle.as_deref()))
                             }
                             // Near the end of the text, where eight bytes cannot be read.
-                            None => here.len() >= len && head.fits(word::word(here)),
+                            None => here.len() >= len && head.fits(word::word_at(text, at)),
                         };
                         if !fits {
                             break 'step false;
@@ -256,66 +298,54 @@ impl Program {
                         }
                         pc = *next;
                     }
-                    Instruction::Run { set, min, max, mode, next, .. } => {
+                    Instruction::Run { set, group, min, max, mode, next, .. } => {
                         let rest = &text[at..];
                         let rest = &rest[..rest.len().min(*max as usize)];
                         let taken = self.sets[usize::from(*set)].count(rest);
                         if taken < *min as usize {
                             break 'step false;
                         }
-                        match mode {
-                            RunMode::Whole => {
-                                at += taken;
-                                pc = *next;
-                            }
-                            RunMode::Greedy => {
-                                let (low, high) = (at + *min as usize, at + taken);
-                                match self.shorter(stack, pc, low, high, text) {
-                                    Some(found) => (at, pc) = (found, *next),
-                                    None => break 'step false,
-                                }
-                            }
-                            RunMode::Lazy => {
-                                let (low, high) = (at + *min as usize, at + taken);
-                                match self.longer(stack, pc, low, high, text) {
-                                    Some(found) => (at, pc) = (found, *next),
-                                    None => break 'step false,
-                                }
-                            }
+                        if let Some(slot) = group {
+                            let keep = cache.stack.len() > bottom;
+                            cache.put(keep, slots, slot.get(), at);
+                            cache.put(keep, slots, slot.get() + 1, at + taken);
                         }
+                        let (low, high) = (at + *min as usize, at + taken);
+                        let end = match mode {
+                            RunMode::Whole => Some(high),
+                            RunMode::Greedy => self.shorter(&mut cache.stack, pc, low, high, text),
+                            RunMode::Lazy => self.longer(&mut cache.stack, pc, low, high, text),
+                        };
+                        let Some(end) = end else { break 'step false };
+                        if *mode != RunMode::Whole
+                            && let Some(slot) = group
+                        {
+                            slots[usize::from(slot.get()) + 1] = NonMaxUsize::new(end);
+                        }
+                        (at, pc) = (end, *next);
                     }
-                    Instruction::Branches { table } => {
-                        let mut fits = table.fits(text, at);
-                        if fits & fits.wrapping_sub(1) != 0 {
-                            fits = self.narrowed(table, fits, text, at);
+                    table @ (Instruction::Branches { .. } | Instruction::Many { .. }) => {
+                        let (fits, pcs) = match table {
+                            Instruction::Branches { table } => (table.fits(text, at), &table.pcs[..]),
+                            Instruction::Many { table } => (table.fits(text, at), &table.pcs[..]),
+                            _ => unreachable!(),
+                        };
+                        match self.branch(&mut cache.stack, (pc, fits, pcs), text, at) {
+                            Some(branch) => pc = branch,
+                            None => break 'step false,
                         }
-                        if fits == 0 {
-                            break 'step false;
-                        }
-                        let left = fits & (fits - 1);
-                        if left != 0 {
-                            stack.push(Frame::Branch { pc, left, at: at as u32 });
-                        }
-                        pc = table.pcs[fits.trailing_zeros() as usize];
                     }
                     Instruction::Save { slot, next } => {
-                        let slot_value = &mut slots[usize::from(*slot)];
-                        if stack.len() > bottom {
-                            stack.push(Frame::Slot { slot: *slot, old: *slot_value });
-                        }
-                        *slot_value = NonMaxUsize::new(at);
+                        cache.put(cache.stack.len() > bottom, slots, *slot, at);
                         pc = *next;
                     }
                     Instruction::Address { slot, next } => {
-                        let Some(end) = address::end(text, at) else { break 'step false };
+                        let Some((end, host)) = address::read(text, at) else { break 'step false };
                         if let Some(slot) = slot {
-                            let slot = usize::from(*slot);
-                            for (slot, place) in [(slot, at), (slot + 1, end)] {
-                                if stack.len() > bottom {
-                                    stack.push(Frame::Slot { slot: slot as u16, old: slots[slot] });
-                                }
-                                slots[slot] = NonMaxUsize::new(place);
-                            }
+                            cache.address = host.map(|host| (at, end, host));
+                            let keep = cache.stack.len() > bottom;
+                            cache.put(keep, slots, *slot, at);
+                            cache.put(keep, slots, *slot + 1, end);
                         }
                         at = end;
                         pc = *next;
@@ -346,9 +376,9 @@ impl Program {
                             }
                             break 'step false;
                         };
-                        let depth = stack.len();
-                        let outcome = self.run_from(stack, *start, from, text, slots, budget);
-                        stack.truncate(depth);
+                        let depth = cache.stack.len();
+                        let outcome = self.run_from(cache, *start, from, text, slots, budget);
+                        cache.stack.truncate(depth);
                         match outcome {
                             Outcome::Costly => return Outcome::Costly,
                             outcome if (outcome == Outcome::Match) == *negated => break 'step false,
@@ -378,40 +408,52 @@ impl Program {
             }
             // Back to the last choice.
             loop {
-                if stack.len() == bottom {
+                if cache.stack.len() == bottom {
                     return Outcome::NoMatch;
                 }
-                let Some(frame) = stack.pop() else { return Outcome::NoMatch };
+                let Some(frame) = cache.stack.pop() else { return Outcome::NoMatch };
                 match frame {
                     Frame::Slot { slot, old } => {
                         slots[usize::from(slot)] = old;
                         continue;
                     }
                     Frame::Branch { pc: of, left, at: back } => {
-                        let Instruction::Branches { table } = &self.code[usize::from(of)] else {
-                            unreachable!()
+                        let pcs = match &self.code[usize::from(of)] {
+                            Instruction::Branches { table } => &table.pcs[..],
+                            Instruction::Many { table } => &table.pcs[..],
+                            _ => unreachable!(),
                         };
                         let later = left & (left - 1);
                         if later != 0 {
-                            stack.push(Frame::Branch { pc: of, left: later, at: back });
+                            cache.stack.push(Frame::Branch { pc: of, left: later, at: back });
                         }
-                        (pc, at) = (table.pcs[left.trailing_zeros() as usize], back as usize);
+                        (pc, at) = (pcs[left.trailing_zeros() as usize], back as usize);
                         break;
                     }
                     Frame::Shorter { pc: of, low, high } => {
-                        let Instruction::Run { next, .. } = &self.code[usize::from(of)] else {
+                        let Instruction::Run { group, next, .. } = &self.code[usize::from(of)] else {
                             unreachable!()
                         };
-                        if let Some(found) = self.shorter(stack, of, low as usize, high as usize, text) {
+                        if let Some(found) =
+                            self.shorter(&mut cache.stack, of, low as usize, high as usize, text)
+                        {
+                            if let Some(slot) = group {
+                                slots[usize::from(slot.get()) + 1] = NonMaxUsize::new(found);
+                            }
                             (pc, at) = (*next, found);
                             break;
                         }
                     }
                     Frame::Longer { pc: of, at: low, high } => {
-                        let Instruction::Run { next, .. } = &self.code[usize::from(of)] else {
+                        let Instruction::Run { group, next, .. } = &self.code[usize::from(of)] else {
                             unreachable!()
                         };
-                        if let Some(found) = self.longer(stack, of, low as usize, high as usize, text) {
+                        if let Some(found) =
+                            self.longer(&mut cache.stack, of, low as usize, high as usize, text)
+                        {
+                            if let Some(slot) = group {
+                                slots[usize::from(slot.get()) + 1] = NonMaxUsize::new(found);
+                            }
                             (pc, at) = (*next, found);
                             break;
                         }
@@ -443,23 +485,29 @@ impl Head {
     }
 }
 
-impl BranchTable {
-    fn new(branches: &[(u16, Info)]) -> Box<BranchTable> {
-        let mut table = Box::new(BranchTable { fits: [0; 256], fits_at_end: 0, pcs: [0; 8] });
+impl<B: Copy + Default + TryFrom<u32> + Into<u32>, const N: usize> BranchTable<B, N> {
+    /// At most `N`, and at most as many as `B` has bits.
+    fn new(branches: &[(u16, Info)]) -> Box<BranchTable<B, N>> {
+        let mut table = BranchTable { fits: [B::default(); 256], fits_at_end: B::default(), pcs: [0; N] };
+        let mut at_end = 0;
+        let mut fits = [0u32; 256];
         for (at, (pc, info)) in branches.iter().enumerate() {
             table.pcs[at] = *pc;
-            for byte in 0..=255u8 {
-                table.fits[usize::from(byte)] |= u8::from(info.empty || info.first.contains(byte)) << at;
+            for (byte, fits) in (0..=255).zip(&mut fits) {
+                *fits |= u32::from(info.empty || info.first.contains(byte)) << at;
             }
-            table.fits_at_end |= u8::from(info.empty || info.end) << at;
+            at_end |= u32::from(info.empty || info.end) << at;
         }
-        table
+        let as_bits = |bits: u32| B::try_from(bits).unwrap_or_default();
+        table.fits.iter_mut().zip(fits).for_each(|(own, fits)| *own = as_bits(fits));
+        table.fits_at_end = as_bits(at_end);
+        Box::new(table)
     }
 
     /// The branches that can begin with what stands at `at`, as bits.
     #[inline]
-    fn fits(&self, text: &[u8], at: usize) -> u8 {
-        text.get(at).map_or(self.fits_at_end, |byte| self.fits[usize::from(*byte)])
+    fn fits(&self, text: &[u8], at: usize) -> u32 {
+        text.get(at).map_or(self.fits_at_end, |byte| self.fits[usize::from(*byte)]).into()
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono_tz::Tz;
 
 use super::compile::Tag;
-use super::frame::{FrameKind, Framed, Glance};
+use super::frame::glance::{Glance, LastStamp};
+use super::frame::{FrameKind, Framed};
 use super::pattern::{Kind, MatchCache, Pattern};
 use super::peer::{self, TrustedProxies};
 use super::prefilter::{Prefilter, Sieve};
@@ -69,6 +70,7 @@ struct Scratch {
 struct Matching {
     cache: MatchCache,
     resolver: Resolver,
+    last: LastStamp,
 }
 
 impl FilterSet {
@@ -84,7 +86,7 @@ impl FilterSet {
     fn build(filters: Vec<Arc<Filter>>, context: Context, prefilter: bool) -> FilterSet {
         let resolver = Resolver::new(context.timezone, context.year);
         let (sieve, prefilter) = Prefilter::new(&filters, prefilter);
-        let matching = Matching { cache: MatchCache::default(), resolver };
+        let matching = Matching { cache: MatchCache::default(), resolver, last: LastStamp::default() };
         FilterSet { filters, context, scratch: Mutex::new(Scratch { sieve, prefilter, matching }) }
     }
 
@@ -117,7 +119,7 @@ impl FilterSet {
         let mut vain = 0;
         while let Some((index, line)) = lines.next() {
             let text = line.strip_suffix(b"\r").unwrap_or(line);
-            match prefilter.candidates(text) {
+            match prefilter.candidates(text, &scan.matching.last) {
                 (true, glance) => scan.line(prefilter, line, text, glance, index),
                 (false, _) => vain += 1,
             }
@@ -169,7 +171,7 @@ struct Line<'l> {
     /// As it is in the log.
     whole: &'l [u8],
     index: usize,
-    framed: Framed<'l>,
+    framed: &'l Framed<'l>,
 }
 
 impl Scan<'_, '_> {
@@ -184,29 +186,35 @@ impl Scan<'_, '_> {
     ) {
         self.counts.candidates += 1;
         let filters = self.filters;
-        let mut from = 0;
-        // The filter whose candidates are being tried, and the line as it reads it.
-        let mut current: Option<(usize, Option<Line<'_>>)> = None;
-        while let Some(candidate) = prefilter.next(from) {
-            from = candidate + 1;
-            let (at, number) = prefilter.pattern(candidate);
-            let filter = &filters[at];
-            if current.is_none_or(|(known, _)| known != at) {
-                let framed = filter.frame_of(text, prefilter.reads(at), glance);
-                current = Some((at, framed.map(|framed| Line { whole, index, framed })));
-            }
-            let Some((_, Some(line))) = current else { continue };
-            if self.pattern(filter, at, number, &line) {
-                // Done with this line.
-                current = Some((at, None));
+        let mut next = prefilter.next(0);
+        while let Some(first) = next {
+            let (at, _) = prefilter.pattern(first);
+            let framed = filters[at].frame_of(text, prefilter.reads(at), glance, &mut self.matching.last);
+            let mut line = framed.as_ref().map(|framed| Line { whole, index, framed });
+            // The candidates of one filter stand together.
+            next = Some(first);
+            while let Some(candidate) = next
+                && prefilter.pattern(candidate).0 == at
+            {
+                // Once one has matched, the filter is done with this line.
+                if line.is_some_and(|line| self.pattern(prefilter, candidate, line)) {
+                    line = None;
+                }
+                next = prefilter.next(candidate + 1);
             }
         }
     }
 
-    /// Tries one pattern; true if it matched and the filter is done with this line.
-    fn pattern(&mut self, filter: &Filter, filter_index: usize, number: usize, line: &Line<'_>) -> bool {
+    /// Tries one candidate; true if the filter is done with this line.
+    fn pattern(&mut self, prefilter: &Prefilter, candidate: usize, line: Line<'_>) -> bool {
+        let (filter_index, number) = prefilter.pattern(candidate);
+        let filter = &self.filters[filter_index];
         let pattern = &filter.patterns[number];
-        let framed = &line.framed;
+        if pattern.kind == Kind::Ignore {
+            // They come last, and none that counts matched.
+            return true;
+        }
+        let framed = line.framed;
         let cache = &mut self.matching.cache;
         if !pattern.matches(cache, framed.message) {
             return false;
@@ -221,7 +229,7 @@ impl Scan<'_, '_> {
                 *id = framed.pid;
             }
         }
-        if filter.ignores(cache, framed.message) {
+        if ignores(filter, prefilter, candidate, cache, framed.message) {
             self.counts.ignored += 1;
             return true;
         }
@@ -253,7 +261,7 @@ impl Scan<'_, '_> {
                 }
                 return true;
             }
-            Kind::Ignore => return false,
+            Kind::Ignore => return true,
         };
         let at = time.unwrap_or(self.now);
         if let Some(id) = found.companion
@@ -301,6 +309,29 @@ impl Scan<'_, '_> {
     }
 }
 
+/// Whether an ignoreregex of `filter` matches what `candidate` matched.
+fn ignores(
+    filter: &Filter,
+    prefilter: &Prefilter,
+    candidate: usize,
+    cache: &mut MatchCache,
+    message: &[u8],
+) -> bool {
+    let (own, _) = prefilter.pattern(candidate);
+    let mut next = prefilter.next(candidate + 1);
+    while let Some(other) = next
+        && let (at, number) = prefilter.pattern(other)
+        && at == own
+    {
+        let pattern = &filter.patterns[number];
+        if pattern.kind == Kind::Ignore && pattern.matches(cache, message) {
+            return true;
+        }
+        next = prefilter.next(other + 1);
+    }
+    false
+}
+
 /// What the groups of a match say.
 #[derive(Default)]
 pub(super) struct Found<'m> {
@@ -320,9 +351,9 @@ impl<'m> Found<'m> {
     pub fn read(&mut self, pattern: &Pattern, cache: &MatchCache, message: &'m [u8]) -> bool {
         for (group, tag) in &pattern.groups {
             let Some(range) = cache.group(*group) else { continue };
-            let text = &message[range];
+            let text = &message[range.clone()];
             match tag {
-                Tag::Host => match peer::host(text) {
+                Tag::Host => match cache.address(&range).or_else(|| peer::host(text)) {
                     Some(host) => self.host = Some(host),
                     None => return false,
                 },
@@ -346,14 +377,20 @@ pub type PatternMatch = (usize, Vec<(Tag, Vec<u8>)>);
 impl Filter {
     /// Takes a line apart in the first of the filter's frames that fits it, program name included.
     pub fn frame<'l>(&self, line: &'l [u8]) -> Option<Framed<'l>> {
-        self.frame_of(line, false, None)
+        self.frame_of(line, false, None, &mut LastStamp::default())
     }
 
     /// The same. `reads`: the line's program name is known to fit; `glance`: what is known of the line already.
     #[inline]
-    fn frame_of<'l>(&self, line: &'l [u8], reads: bool, glance: Option<Glance<'l>>) -> Option<Framed<'l>> {
+    fn frame_of<'l>(
+        &self,
+        line: &'l [u8],
+        reads: bool,
+        glance: Option<Glance<'l>>,
+        last: &mut LastStamp,
+    ) -> Option<Framed<'l>> {
         self.frames.iter().find_map(|kind| {
-            let framed = kind.split_seen(line, glance)?;
+            let framed = kind.split_seen(line, glance, last)?;
             match framed.ident {
                 Some(ident) if !reads && !self.ident.is_empty() => {
                     self.ident.iter().any(|glob| glob.fits(ident, framed.short_ident)).then_some(framed)
@@ -361,14 +398,6 @@ impl Filter {
                 _ => Some(framed),
             }
         })
-    }
-
-    fn ignores(&self, cache: &mut MatchCache, message: &[u8]) -> bool {
-        self.patterns
-            .iter()
-            .rev()
-            .take_while(|pattern| pattern.kind == Kind::Ignore)
-            .any(|pattern| pattern.matches(cache, message))
     }
 
     /// Every pattern that fits `line`, also those that another one before it would keep from being tried, and

@@ -6,6 +6,20 @@ pub fn word(text: &[u8]) -> u64 {
     text.iter().take(8).rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
+/// The eight bytes of `text` from `at` on, or what there is of them and then zeros. Little-endian.
+#[inline]
+pub fn word_at(text: &[u8], at: usize) -> u64 {
+    let rest = &text[at..];
+    match (rest.first_chunk(), text.last_chunk()) {
+        (Some(chunk), _) => u64::from_le_bytes(*chunk),
+        // What is too much at the other end goes.
+        (None, Some(last)) => {
+            u64::from_le_bytes(*last).checked_shr(64 - 8 * rest.len() as u32).unwrap_or_default()
+        }
+        (None, None) => word(rest),
+    }
+}
+
 /// The bits of the first `len` bytes of a word.
 pub fn mask(len: usize) -> u64 {
     if len < 8 { (1 << (len * 8)) - 1 } else { u64::MAX }
@@ -41,6 +55,7 @@ mod tests {
             let read = word(&text);
             prop_assert_eq!(&read.to_le_bytes()[..text.len().min(8)], &text[..text.len().min(8)]);
             prop_assert_eq!(read & !mask(text.len()), 0);
+            (0..=text.len()).for_each(|at| assert_eq!(word_at(&text, at), word(&text[at..])));
             let blank = text.iter().take(8).position(|byte| *byte == b' ');
             prop_assert_eq!(first(zeros(read ^ eight(b' ')) & mask(text.len())), blank);
         }

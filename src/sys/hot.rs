@@ -3,10 +3,7 @@
 //! A guard sleeps most of the time, and the processor's caches are full of other things when it wakes. `src/ban.ld` lays
 //! that code out in one piece, and here all of it is asked for at once, instead of waiting for one line of 64 bytes after
 //! the other. A ban takes a tenth less with it (packaging/bench/run latency), and lines that lead to nothing cost the same.
-#![expect(
-    unsafe_code,
-    reason = "addresses from the loader, and hints to the processor and the kernel about them"
-)]
+#![expect(unsafe_code, reason = "addresses from the loader, and a hint to the kernel about them")]
 
 use std::fs::File;
 use std::ops::Range;
@@ -15,12 +12,10 @@ use elf::ElfStream;
 use elf::endian::AnyEndian;
 
 use super::memory::page_bytes;
+use super::prefetch::{self, LINE_BYTES};
 
 /// The section of `src/ban.ld`.
 pub const SECTION: &str = ".portero_ban";
-
-/// What one hint fetches. Source: the cache line of every x86-64 processor.
-const LINE_BYTES: usize = 64;
 
 /// More than this is not what was meant to be laid out, and would push other things out of the cache. Bytes.
 const CODE_BYTES_MAX: usize = 512 << 10;
@@ -69,20 +64,8 @@ impl HotCode {
 }
 
 fn ask_for(addresses: Range<usize>) {
-    addresses.step_by(LINE_BYTES).for_each(ask_for_line);
+    addresses.step_by(LINE_BYTES).for_each(prefetch::address);
 }
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-fn ask_for_line(address: usize) {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    // SAFETY: a hint reads nothing that the program could see, whatever the address.
-    unsafe { _mm_prefetch::<_MM_HINT_T1>(address as *const i8) };
-}
-
-/// The processor finds it when it needs it.
-#[cfg(not(target_arch = "x86_64"))]
-fn ask_for_line(_address: usize) {}
 
 /// The addresses of [`SECTION`] in a program's file, as it is before it is loaded somewhere.
 fn section_of(program: File) -> Option<Range<usize>> {

@@ -5,6 +5,7 @@ pub mod memory;
 pub mod netlink;
 pub mod nft;
 pub mod peer;
+pub mod prefetch;
 pub mod resolver;
 pub mod rest;
 pub mod simd;

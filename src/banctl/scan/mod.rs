@@ -8,6 +8,7 @@ mod json;
 mod pairs;
 mod progress;
 mod report;
+mod rows;
 mod sets;
 mod shape;
 mod suggest;

@@ -5,11 +5,10 @@ use std::io;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use hashbrown::HashMap;
-use hashbrown::hash_map::{Entry, EntryRef};
 use smallvec::SmallVec;
 
 use super::pairs::Pairs;
+use super::rows::{Place, Row, Rows};
 use super::times::Times;
 use super::{Output, Totals};
 use crate::addr::Host;
@@ -43,48 +42,6 @@ impl Tally {
     }
 }
 
-/// What is known of one address or account: small, since there are many, and what makes a look into their tables slow is
-/// memory.
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    /// In order of first mention.
-    id: u32,
-    /// These two stop at the most that they hold.
-    failures: u32,
-    successes: u32,
-    times: Times,
-}
-
-impl Row {
-    fn new(id: usize) -> Row {
-        Row { id: id as u32, failures: 0, successes: 0, times: Times::default() }
-    }
-
-    fn add(&mut self, attempt: &Pending) {
-        let count = match attempt.outcome {
-            Outcome::Failure => &mut self.failures,
-            Outcome::Success => &mut self.successes,
-        };
-        *count = count.saturating_add(attempt.times);
-        if let Some(time) = attempt.time {
-            self.times.add(time);
-        }
-    }
-
-    /// A line of a table. `others`: accounts tried from an address, addresses that tried an account.
-    fn cells(&self, name: String, others: u64, zone: Tz) -> Vec<Cell> {
-        let (first, last) = shown(zone, self.times);
-        vec![
-            cell(name, Tone::Bold),
-            u64::from(self.failures).into(),
-            u64::from(self.successes).into(),
-            others.into(),
-            first.into(),
-            last.into(),
-        ]
-    }
-}
-
 /// An attempt on its way into the tables.
 #[derive(Debug)]
 struct Pending {
@@ -94,8 +51,8 @@ struct Pending {
     outcome: Outcome,
     times: u32,
     time: Option<Timestamp>,
-    /// The ids of address and account, once they are found.
-    ids: (Option<u32>, Option<u32>),
+    /// Where the rows of address and account are sought.
+    places: (Place, Place),
 }
 
 /// Attempts that go into the tables together. The tables are larger than the processor's caches, so a look into them
@@ -111,8 +68,8 @@ pub(super) struct Report {
     all: Tally,
     /// Failures whose line and session name no address.
     nowhere: u64,
-    hosts: HashMap<Host, Row>,
-    accounts: HashMap<Account, Row>,
+    hosts: Rows<Host>,
+    accounts: Rows<Account>,
     pairs: Pairs,
     pending: Vec<Pending>,
     /// The accounts of those pending, in lower case.
@@ -128,8 +85,8 @@ impl Report {
             filters: vec![Tally::default(); filters],
             all: Tally::default(),
             nowhere: 0,
-            hosts: HashMap::new(),
-            accounts: HashMap::new(),
+            hosts: Rows::new(KEYS_MAX),
+            accounts: Rows::new(KEYS_MAX),
             pairs: Pairs::new(PAIRS_MAX),
             pending: Vec::with_capacity(PENDING_MAX),
             names: Vec::new(),
@@ -165,7 +122,7 @@ impl Output for Report {
             start..self.names.len()
         });
         let Attempt { host, outcome, times, time, .. } = *attempt;
-        self.pending.push(Pending { host, account, outcome, times, time, ids: (None, None) });
+        self.pending.push(Pending { host, account, outcome, times, time, places: Default::default() });
         if self.pending.len() == PENDING_MAX {
             self.settle();
         }
@@ -181,41 +138,36 @@ impl Report {
     /// Puts what is pending into the tables.
     fn settle(&mut self) {
         for attempt in &mut self.pending {
-            let Some(host) = attempt.host else { continue };
-            let known = self.hosts.len();
-            let row = match self.hosts.entry(host) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(free) if known < KEYS_MAX => free.insert(Row::new(known)),
-                Entry::Vacant(_) => {
-                    self.full = true;
-                    continue;
-                }
-            };
-            row.add(attempt);
-            attempt.ids.0 = Some(row.id);
+            if let Some(host) = &attempt.host {
+                attempt.places.0 = self.hosts.fetch(host);
+            }
+            if let Some(account) = &attempt.account {
+                attempt.places.1 = self.accounts.fetch(&self.names[account.clone()]);
+            }
         }
-        for attempt in &mut self.pending {
-            let Some(account) = attempt.account.clone() else { continue };
-            let name = &self.names[account];
-            let known = self.accounts.len();
-            let row = match self.accounts.entry_ref(name) {
-                EntryRef::Occupied(known) => known.into_mut(),
-                EntryRef::Vacant(free) if known < KEYS_MAX => {
-                    free.insert_with_key(Account::from_slice(name), Row::new(known))
+        for attempt in &self.pending {
+            let host =
+                attempt.host.map(|host| self.hosts.row(attempt.places.0, |known| *known == host, || host));
+            let account = attempt.account.clone().map(|account| {
+                let name = &self.names[account];
+                self.accounts.row(attempt.places.1, |known| known[..] == *name, || Account::from_slice(name))
+            });
+            let mut numbers = [None, None];
+            for (number, found) in numbers.iter_mut().zip([host, account]) {
+                match found {
+                    Some(Some((known, row))) => {
+                        row.add(attempt.outcome, attempt.times, attempt.time);
+                        *number = Some(known);
+                    }
+                    Some(None) => self.full = true,
+                    None => {}
                 }
-                EntryRef::Vacant(_) => {
-                    self.full = true;
-                    continue;
-                }
-            };
-            row.add(attempt);
-            attempt.ids.1 = Some(row.id);
-        }
-        for attempt in self.pending.drain(..) {
-            if let (Some(host), Some(account)) = attempt.ids {
+            }
+            if let [Some(host), Some(account)] = numbers {
                 self.full |= !self.pairs.add(host, account);
             }
         }
+        self.pending.clear();
         self.names.clear();
     }
 
@@ -307,33 +259,46 @@ impl Report {
     }
 
     fn addresses(&mut self, look: Look, zone: Tz, out: &mut String) {
-        let tried = self.hosts.iter().filter(|(_, row)| row.failures > 0);
-        let mut top: Vec<(&Host, &Row)> = tried.collect();
+        let mut top: Vec<(u32, &Host, &Row)> =
+            self.hosts.iter().filter(|(.., row)| row.failures > 0).collect();
         let all = top.len();
         // Failures first; equal ones by address, so that a scan comes out the same each time.
-        keep_top(&mut top, |(host, row)| (std::cmp::Reverse(row.failures), **host));
-        let ids: Vec<u32> = top.iter().map(|(_, row)| row.id).collect();
-        let (accounts, _) = self.pairs.count(&ids, &[]);
+        keep_top(&mut top, |(_, host, row)| (std::cmp::Reverse(row.failures), **host));
+        let numbers: Vec<u32> = top.iter().map(|(number, ..)| *number).collect();
+        let (accounts, _) = self.pairs.count(&numbers, &[]);
         let mut table = Table::new(&["ADDRESS", "FAILURES", "SUCCESSES", "ACCOUNTS", "FIRST", "LAST"]);
-        for ((host, row), accounts) in top.into_iter().zip(accounts) {
-            table.row(row.cells(host.to_string(), accounts, zone));
+        for ((_, host, row), accounts) in top.into_iter().zip(accounts) {
+            table.row(cells(row, host.to_string(), accounts, zone));
         }
         section(out, look, &table, all, ("address failed", "addresses failed"));
     }
 
     fn tried(&mut self, look: Look, zone: Tz, out: &mut String) {
-        let mut top: Vec<(&Account, &Row)> =
-            self.accounts.iter().filter(|(_, row)| row.failures > 0).collect();
+        let mut top: Vec<(u32, &Account, &Row)> =
+            self.accounts.iter().filter(|(.., row)| row.failures > 0).collect();
         let all = top.len();
-        keep_top(&mut top, |(account, row)| (std::cmp::Reverse(row.failures), *account));
-        let ids: Vec<u32> = top.iter().map(|(_, row)| row.id).collect();
-        let (_, hosts) = self.pairs.count(&[], &ids);
+        keep_top(&mut top, |(_, account, row)| (std::cmp::Reverse(row.failures), *account));
+        let numbers: Vec<u32> = top.iter().map(|(number, ..)| *number).collect();
+        let (_, hosts) = self.pairs.count(&[], &numbers);
         let mut table = Table::new(&["ACCOUNT", "FAILURES", "SUCCESSES", "ADDRESSES", "FIRST", "LAST"]);
-        for ((account, row), hosts) in top.into_iter().zip(hosts) {
-            table.row(row.cells(shortened(account), hosts, zone));
+        for ((_, account, row), hosts) in top.into_iter().zip(hosts) {
+            table.row(cells(row, shortened(account), hosts, zone));
         }
         section(out, look, &table, all, ("account was tried", "accounts were tried"));
     }
+}
+
+/// A line of a table. `others`: accounts tried from an address, addresses that tried an account.
+fn cells(row: &Row, name: String, others: u64, zone: Tz) -> Vec<Cell> {
+    let (first, last) = shown(zone, row.times);
+    vec![
+        cell(name, Tone::Bold),
+        u64::from(row.failures).into(),
+        u64::from(row.successes).into(),
+        others.into(),
+        first.into(),
+        last.into(),
+    ]
 }
 
 /// Sorts the first [`TOP`] by `key` to the front and drops the others.

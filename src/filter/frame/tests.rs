@@ -40,21 +40,6 @@ fn every_syslog_form_gives_the_same_parts() {
 }
 
 #[test]
-fn the_first_blank_is_found_wherever_it_is() {
-    for len in 0..40 {
-        for at in 0..len {
-            let mut text = vec![b'!'; len];
-            text[at..].fill(b' ');
-            assert_eq!(near_blank(&text), Some(at));
-            text[at..].fill(b'!');
-            text[len - 1] = b' ';
-            assert_eq!(near_blank(&text), Some(len - 1));
-        }
-        assert_eq!(near_blank(&vec![b'\xa0'; len]), None);
-    }
-}
-
-#[test]
 fn repeated_messages_are_opened() {
     assert_eq!(
         parts("Jun  1 06:27:45 mail sshd[12]: message repeated 3 times: [ hello]"),

@@ -1,8 +1,10 @@
 //! Between the patterns of a lane that can begin with the same byte: by their beginnings, then by their literals.
 
+use memchr::memmem;
+
 use super::texts::Texts;
 use super::{Bits, Entry};
-use crate::filter::literal::Literal;
+use crate::filter::literal::{Literal, Near};
 use crate::filter::word;
 
 /// How the patterns of a bucket are told apart: those that share their possible beginnings are a group, and
@@ -30,13 +32,72 @@ impl Beginning {
     }
 }
 
-/// Patterns with the same beginnings, by their required literals.
+/// Patterns with the same beginnings, by what else is known of them.
 struct Group {
-    /// Patterns without a required literal, or with one that cannot be searched for.
-    always: Vec<u16>,
+    /// Patterns of which nothing is known that can be searched for.
+    always: Patterns,
+    near: Vec<(Close, Patterns)>,
     texts: Option<Texts>,
     /// Text -> patterns that it stands for.
-    patterns: Vec<Box<[u16]>>,
+    by_text: Vec<Patterns>,
+}
+
+/// Some patterns of the set.
+#[derive(Default)]
+struct Patterns {
+    own: Vec<u16>,
+    /// Not ignoreregexes only.
+    tells: bool,
+}
+
+impl Patterns {
+    fn push(&mut self, pattern: u16, entries: &[Entry]) {
+        self.own.push(pattern);
+        self.tells |= !entries[usize::from(pattern)].ignores;
+    }
+
+    /// Makes them candidates; whether the line is one now.
+    #[inline]
+    fn propose(&self, bits: &mut Bits) -> bool {
+        self.own.iter().for_each(|at| bits.set(*at));
+        self.tells
+    }
+}
+
+/// A literal that is looked for near the beginning of a message, by its first eight bytes.
+struct Close {
+    head: u64,
+    mask: u64,
+    first: usize,
+    last: usize,
+}
+
+impl Close {
+    fn new(near: &Near) -> Close {
+        let Near { bytes, places } = near;
+        Close {
+            head: word::word(bytes),
+            mask: word::mask(bytes.len()),
+            first: *places.start(),
+            last: *places.end(),
+        }
+    }
+
+    #[inline]
+    fn stands(&self, message: &[u8]) -> bool {
+        let end = message.len().min(self.last + 1);
+        let mut at = self.first;
+        while at < end {
+            let marks = word::zeros(word::word_at(message, at) ^ word::eight(self.head as u8));
+            match word::first(marks) {
+                Some(place) if at + place >= end => return false,
+                Some(place) if word::word_at(message, at + place) & self.mask == self.head => return true,
+                Some(place) => at += place + 1,
+                None => at += 8,
+            }
+        }
+        false
+    }
 }
 
 impl Gate {
@@ -75,45 +136,93 @@ impl Gate {
     }
 }
 
-/// So few patterns with a known beginning are tried without a search for their literals.
+/// So few patterns with a known beginning, or with the same literal near theirs, are tried without a search for others.
 const TRIED_AT_ONCE: usize = 2;
 
 impl Group {
     fn new(patterns: &[u16], entries: &[Entry], begins: bool) -> Group {
-        if begins && patterns.len() <= TRIED_AT_ONCE {
-            return Group { always: patterns.to_vec(), texts: None, patterns: Vec::new() };
-        }
-        let mut always = Vec::new();
-        let mut of: Vec<(&Literal, Vec<u16>)> = Vec::new();
-        for pattern in patterns {
-            let literals = &entries[usize::from(*pattern)].literals;
-            if literals.is_empty() {
-                always.push(*pattern);
-            }
-            for literal in literals {
-                match of.iter_mut().find(|(known, _)| *known == literal) {
-                    Some((_, own)) => own.push(*pattern),
-                    None => of.push((literal, vec![*pattern])),
+        let entry = |at: u16| &entries[usize::from(at)];
+        let few = begins && patterns.len() <= TRIED_AT_ONCE;
+        let mut group =
+            Group { always: Patterns::default(), near: Vec::new(), texts: None, by_text: Vec::new() };
+        let mut searched: Vec<(&Literal, Patterns)> = Vec::new();
+        for pattern in patterns.iter().copied() {
+            let Entry { near, literals, .. } = entry(pattern);
+            let alike = patterns.iter().filter(|other| entry(**other).near == *near).count();
+            // An ignoreregex is dearer, since it is tried where another pattern has matched: unless its literal stands there
+            // anyway, it is asked for.
+            let others = patterns.iter().map(|other| entry(*other)).filter(|other| !other.ignores);
+            let asked = entry(pattern).ignores
+                && !others
+                    .flat_map(|other| &other.literals)
+                    .any(|other| literals.iter().any(|own| related(own, other)));
+            match near {
+                _ if (few && !asked) || literals.is_empty() => group.always.push(pattern, entries),
+                Some(near) if !begins && alike <= TRIED_AT_ONCE => {
+                    let mut own = Patterns::default();
+                    own.push(pattern, entries);
+                    group.near.push((Close::new(near), own));
+                }
+                _ => {
+                    for literal in literals {
+                        if !searched.iter().any(|(known, _)| *known == literal) {
+                            searched.push((literal, Patterns::default()));
+                        }
+                        let known = searched.iter_mut().find(|(known, _)| *known == literal);
+                        known.expect("it was put there").1.push(pattern, entries);
+                    }
                 }
             }
         }
-        let texts = Texts::new(of.iter().map(|(literal, _)| *literal));
-        if texts.is_none() {
-            always = patterns.to_vec();
+        if searched.is_empty() {
+            return group;
         }
-        Group { always, texts, patterns: of.into_iter().map(|(_, own)| own.into()).collect() }
+        group.texts = Texts::new(searched.iter().map(|(literal, _)| *literal));
+        if group.texts.is_none() {
+            group.near.clear();
+            group.always = Patterns::default();
+            patterns.iter().for_each(|pattern| group.always.push(*pattern, entries));
+        }
+        group.by_text = searched.into_iter().map(|(_, own)| own).collect();
+        group
     }
 
     #[inline]
     fn search(&self, message: &[u8], bits: &mut Bits) -> bool {
-        self.always.iter().for_each(|at| bits.set(*at));
-        let mut any = !self.always.is_empty();
+        let mut any = self.always.propose(bits);
+        for (close, patterns) in &self.near {
+            any |= close.stands(message) && patterns.propose(bits);
+        }
         if let Some(texts) = &self.texts {
-            texts.all(message, |text| {
-                self.patterns[text].iter().for_each(|at| bits.set(*at));
-                any = true;
-            });
+            texts.all(message, |text| any |= self.by_text[text].propose(bits));
         }
         any
+    }
+}
+
+/// Whether where one stands, the other may be expected.
+fn related(one: &Literal, other: &Literal) -> bool {
+    let holds = |outer: &Literal, inner: &Literal| memmem::find(&outer.bytes, &inner.bytes).is_some();
+    holds(one, other) || holds(other, one)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_stands_near_is_found(
+            text in prop::collection::vec(prop::sample::select(&b"ab:"[..]), 0..40),
+            bytes in prop::collection::vec(prop::sample::select(&b"ab:"[..]), 1..5),
+            first in 0..6usize,
+            more in 0..25usize,
+        ) {
+            let near = Near { bytes: bytes.clone(), places: first..=first + more };
+            let stands = (first..=first + more).any(|at| text.get(at..).is_some_and(|rest| rest.starts_with(&bytes)));
+            prop_assert_eq!(Close::new(&near).stands(&text), stands);
+        }
     }
 }

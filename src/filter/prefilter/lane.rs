@@ -46,6 +46,8 @@ impl Lane {
                     filters.contains(&entry.filter) && begins(entry)
                 })
                 .collect();
+            let tells = patterns.iter().any(|at| !entries[usize::from(*at)].ignores);
+            let patterns = if tells { patterns } else { Vec::new() };
             lane.bucket_of[at] = *known.entry(patterns).or_insert_with_key(|patterns| {
                 lane.buckets.push(Bucket { patterns: patterns.clone(), gate: None });
                 lane.buckets.len() as u16 - 1

@@ -4,7 +4,9 @@
 //! where its class does. So where the pattern goes on with a byte that no address holds ([`goes_on`]), there is one
 //! reading or none.
 
-use crate::addr::Quad;
+use std::net::IpAddr;
+
+use crate::addr::{Host, Quad, first_ipv6};
 
 /// Whether an address or its zone index could hold `byte`.
 pub fn goes_on(byte: u8) -> bool {
@@ -26,9 +28,9 @@ fn run(text: &[u8], max: usize, fits: impl Fn(u8) -> bool) -> usize {
     text.iter().position(|byte| !fits(*byte)).unwrap_or(text.len())
 }
 
-/// Where the address that begins at `at` ends; `None`: there is none.
+/// Where the address that begins at `at` ends, and the address where that was found out on the way; `None`: there is none.
 #[inline]
-pub fn end(text: &[u8], at: usize) -> Option<usize> {
+pub fn read(text: &[u8], at: usize) -> Option<(usize, Option<Host>)> {
     let bracketed = text.get(at) == Some(&b'[');
     let mut at = at + usize::from(bracketed);
     if text[at..].starts_with(b"IPv6:") {
@@ -40,15 +42,20 @@ pub fn end(text: &[u8], at: usize) -> Option<usize> {
             return None;
         }
         at = zone(text, at + inside)?;
-        return (text.get(at) == Some(&b']')).then_some(at + 1);
+        return (text.get(at) == Some(&b']')).then_some((at + 1, None));
     }
     match Quad::first(&text[at..]) {
-        Some(quad) => Some(at + quad.len),
+        Some(quad) => Some((at + quad.len, quad.octets().map(|octets| Host::new(IpAddr::from(octets))))),
         None => ipv6(text, at),
     }
 }
 
-fn ipv6(text: &[u8], mut at: usize) -> Option<usize> {
+fn ipv6(text: &[u8], mut at: usize) -> Option<(usize, Option<Host>)> {
+    if let Some((ip, len)) = first_ipv6(&text[at..])
+        && !text.get(at + len).is_some_and(|byte| is_inside(*byte) || *byte == b'%')
+    {
+        return Some((at + len, Some(Host::new(IpAddr::V6(ip)))));
+    }
     at += run(&text[at..], 4, |byte| byte.is_ascii_hexdigit());
     if text.get(at) != Some(&b':') {
         return None;
@@ -57,7 +64,7 @@ fn ipv6(text: &[u8], mut at: usize) -> Option<usize> {
     if rest == 0 {
         return None;
     }
-    zone(text, at + 1 + rest)
+    Some((zone(text, at + 1 + rest)?, None))
 }
 
 /// Passes over `%` and a zone index; `None`: a `%` without one.

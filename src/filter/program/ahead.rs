@@ -1,19 +1,41 @@
 //! Looking ahead: it is cheaper to see that a way leads nowhere than to come back from it.
 
-use super::{BranchTable, Frame, Hint, Instruction, Program};
+use super::{Frame, Hint, Instruction, Program};
+use crate::filter::word;
 
 impl Program {
+    /// The first branch of `pcs` that can begin at `at`, of those that `fits` says as bits; leaves a frame for the others.
+    #[inline]
+    pub(super) fn branch(
+        &self,
+        stack: &mut Vec<Frame>,
+        (pc, mut fits, pcs): (u16, u32, &[u16]),
+        text: &[u8],
+        at: usize,
+    ) -> Option<u16> {
+        if fits & fits.wrapping_sub(1) != 0 {
+            fits = self.narrowed(pcs, fits, text, at);
+        }
+        if fits == 0 {
+            return None;
+        }
+        let left = fits & (fits - 1);
+        if left != 0 {
+            stack.push(Frame::Branch { pc, left, at: at as u32 });
+        }
+        Some(pcs[fits.trailing_zeros() as usize])
+    }
+
     /// Of the branches `fits` those that do not begin with another text than stands at `at`: it is cheaper to see that
     /// here than to come back from them.
     #[inline]
-    pub(super) fn narrowed(&self, table: &BranchTable, fits: u8, text: &[u8], at: usize) -> u8 {
-        let Some(chunk) = text[at..].first_chunk::<8>() else { return fits };
-        let here = u64::from_le_bytes(*chunk);
+    fn narrowed(&self, pcs: &[u16], fits: u32, text: &[u8], at: usize) -> u32 {
+        let here = word::word_at(text, at);
         let (mut left, mut narrowed) = (fits, 0);
         while left != 0 {
             let bit = left & left.wrapping_neg();
             left ^= bit;
-            let other = match &self.code[usize::from(table.pcs[bit.trailing_zeros() as usize])] {
+            let other = match &self.code[usize::from(pcs[bit.trailing_zeros() as usize])] {
                 Instruction::Literal { head, .. } => !head.fits(here),
                 _ => false,
             };
@@ -26,13 +48,9 @@ impl Program {
     #[inline]
     fn may(&self, ahead: u16, text: &[u8], at: usize) -> bool {
         match &self.code[usize::from(ahead)] {
-            Instruction::Literal { head, .. } => {
-                text[at..].first_chunk().is_none_or(|chunk| head.fits(u64::from_le_bytes(*chunk)))
-            }
-            Instruction::Branches { table } => {
-                let fits = table.fits(text, at);
-                fits != 0 && self.narrowed(table, fits, text, at) != 0
-            }
+            Instruction::Literal { head, .. } => head.fits(word::word_at(text, at)),
+            Instruction::Branches { table } => self.narrowed(&table.pcs, table.fits(text, at), text, at) != 0,
+            Instruction::Many { table } => self.narrowed(&table.pcs, table.fits(text, at), text, at) != 0,
             _ => true,
         }
     }

@@ -1,8 +1,10 @@
 //! From a pattern's tree to its program.
 
-use regex_syntax::hir::{Hir, HirKind, Look};
+use std::num::NonZeroU16;
 
-use super::{BranchTable, EXTRA, Extra, Head, Hint, Info, Instruction, Program, RunMode, Set, address};
+use regex_syntax::hir::{Hir, HirKind, Look, Repetition};
+
+use super::{BranchTable, EXTRA, Extra, Head, Hint, Info, Instruction, MANY, Program, RunMode, Set, address};
 use crate::filter::literal::{ByteSet, class_bytes, first_bytes, folded_letter};
 use crate::filter::tree;
 use crate::filter::word::{mask, word};
@@ -19,6 +21,21 @@ pub(super) struct Compiler<'e> {
     sets: Vec<Set>,
     groups: Vec<usize>,
     extras: &'e [Extra],
+}
+
+/// How often something comes. `max`: without end if there is none.
+#[derive(Clone, Copy)]
+struct Times {
+    min: u32,
+    max: Option<u32>,
+    greedy: bool,
+}
+
+impl Times {
+    fn of(repetition: &Repetition) -> Times {
+        let Repetition { min, max, greedy, .. } = *repetition;
+        Times { min, max, greedy }
+    }
 }
 
 impl Compiler<'_> {
@@ -101,6 +118,11 @@ impl Compiler<'_> {
                 if !self.groups.contains(&group) {
                     return self.compile(&capture.sub, next);
                 }
+                if let HirKind::Repetition(repetition) = capture.sub.kind()
+                    && let Some(bytes) = single(&repetition.sub)
+                {
+                    return self.run(bytes, Times::of(repetition), NonZeroU16::new(group as u16 * 2), next);
+                }
                 let after = self.info(next);
                 let close = self.push(Instruction::Save { slot: (group * 2 + 1) as u16, next }, after)?;
                 let inside = self.compile(&capture.sub, close)?;
@@ -120,13 +142,10 @@ impl Compiler<'_> {
                 }
                 self.branches(&branches)
             }
-            HirKind::Repetition(repetition) => {
-                let (min, max) = (repetition.min, repetition.max);
-                match single(&repetition.sub) {
-                    Some(bytes) => self.repeat_class(bytes, min, max, repetition.greedy, next),
-                    None => self.repeat(&repetition.sub, min, max, repetition.greedy, next),
-                }
-            }
+            HirKind::Repetition(repetition) => match single(&repetition.sub) {
+                Some(bytes) => self.run(bytes, Times::of(repetition), None, next),
+                None => self.repeat(&repetition.sub, Times::of(repetition), next),
+            },
         }
     }
 
@@ -228,8 +247,8 @@ impl Compiler<'_> {
     }
 
     fn branches(&mut self, pcs: &[u16]) -> Option<u16> {
-        // More than eight: the last of them are an alternation of their own.
-        if let Some((first, rest)) = pcs.split_at_checked(7)
+        // Too many for a table: the last of them are an alternation of their own.
+        if let Some((first, rest)) = pcs.split_at_checked(MANY - 1)
             && rest.len() > 1
         {
             let rest = self.branches(rest)?;
@@ -243,17 +262,16 @@ impl Compiler<'_> {
             all.end |= info.end;
         }
         let infos: Vec<(u16, Info)> = pcs.iter().map(|pc| (*pc, self.info(*pc))).collect();
-        self.push(Instruction::Branches { table: BranchTable::new(&infos) }, all)
+        let branches = match infos.len() {
+            ..=8 => Instruction::Branches { table: BranchTable::new(&infos) },
+            _ => Instruction::Many { table: BranchTable::new(&infos) },
+        };
+        self.push(branches, all)
     }
 
-    fn repeat_class(
-        &mut self,
-        bytes: ByteSet,
-        min: u32,
-        max: Option<u32>,
-        greedy: bool,
-        next: u16,
-    ) -> Option<u16> {
+    /// A run of `bytes`. `group`: see [`Instruction::Run`].
+    fn run(&mut self, bytes: ByteSet, times: Times, group: Option<NonZeroU16>, next: u16) -> Option<u16> {
+        let Times { min, max, greedy } = times;
         let after = self.info(next);
         let whole = !after.empty && !after.first.intersects(&bytes);
         // Also where the run's own maximum cuts it: given back, the next byte would still be of the class.
@@ -278,7 +296,7 @@ impl Compiler<'_> {
         }
         let max = max.unwrap_or(u32::MAX);
         let ahead = self.ahead(next);
-        self.push(Instruction::Run { set, min, max, mode, hint, ahead, next }, info)
+        self.push(Instruction::Run { set, group, min, max, mode, hint, ahead, next }, info)
     }
 
     /// The first instruction from `pc` on that looks at the text.
@@ -289,7 +307,8 @@ impl Compiler<'_> {
         pc
     }
 
-    fn repeat(&mut self, sub: &Hir, min: u32, max: Option<u32>, greedy: bool, next: u16) -> Option<u16> {
+    fn repeat(&mut self, sub: &Hir, times: Times, next: u16) -> Option<u16> {
+        let Times { min, max, greedy } = times;
         let (first, empty) = first_bytes(sub);
         // An empty round would go on for ever.
         if empty && max != Some(1) {
@@ -313,7 +332,7 @@ impl Compiler<'_> {
                         }
                         branches.push(next);
                         let on = self.branches(&branches)?;
-                        let run = self.repeat_class(bytes, 0, None, true, on)?;
+                        let run = self.run(bytes, Times { min: 0, max: None, greedy: true }, None, on)?;
                         // The head is the run; the code before it names the head.
                         self.code.swap(usize::from(head), usize::from(run));
                         head

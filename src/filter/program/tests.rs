@@ -165,5 +165,15 @@ proptest! {
         if let Ok(found) = got(regex, text.as_bytes()) {
             prop_assert_eq!(found, wanted(regex, text.as_bytes()), "{} on {:?}", regex, text);
         }
+        let program = Program::new(&crate::filter::tree::parse(regex).unwrap(), &[1]).unwrap();
+        let (mut cache, mut slots) = (ProgramCache::default(), Vec::new());
+        if program.run(&mut cache, text.as_bytes(), &mut slots) == Outcome::Match
+            && let (Some(start), Some(end)) = (slots[2], slots[3])
+        {
+            let range = start.get()..end.get();
+            if let Some(host) = cache.address(&range) {
+                prop_assert_eq!(Some(host), crate::filter::peer::host(text[range].as_bytes()), "{}", text);
+            }
+        }
     }
 }
