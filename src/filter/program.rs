@@ -32,6 +32,8 @@ use crate::addr::Host;
 pub struct Program {
     code: Vec<Instruction>,
     sets: Vec<Set>,
+    /// Of literals of more than sixteen bytes what is neither the first eight nor the last.
+    middles: Vec<Box<[u8]>>,
     start: u16,
     /// Two for each group up to the last one that is asked for.
     slots: usize,
@@ -106,16 +108,25 @@ impl ProgramCache {
     }
 }
 
-/// Each in a cache line of its own.
+/// Two in a cache line.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(align(32))]
 enum Instruction {
-    /// `head`: the first eight bytes, or all; `tail`: the last eight, where there are more; `middle`: what is left.
+    /// `head`: the first eight bytes, or all, which leave `spare` bits of a word; `tail`: the last eight, where there are
+    /// more; `middle`: which of [`Program::middles`] is left, from 1 on.
     Literal {
-        head: Head,
+        head: u64,
         tail: u64,
         len: u32,
-        middle: Option<Box<[u8]>>,
+        spare: u8,
+        middle: Option<NonZeroU16>,
+        next: u16,
+    },
+    /// Eight bytes at most, some of them letters of either case: those are 0x20 in `fold`.
+    Folded {
+        head: u64,
+        fold: u64,
+        spare: u8,
         next: u16,
     },
     One {
@@ -179,22 +190,17 @@ enum Instruction {
     Match,
 }
 
-/// The first bytes of a text, eight at most. Little-endian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Head {
-    bytes: u64,
-    /// Which of them there are.
-    mask: u64,
-    /// 0x20 for small letters that stand for the capital ones too.
-    fold: u64,
-}
+const _: () = assert!(size_of::<Instruction>() == 32);
 
 /// At most `N` branches in order of preference, and for each byte those that can begin with it, as bits.
+///
+/// What is looked at lies together: the branches, and before letters what stands between words.
 #[derive(Debug, Clone)]
+#[repr(C, align(64))]
 struct BranchTable<B, const N: usize> {
+    pcs: [u16; N],
     fits: [B; 256],
     fits_at_end: B,
-    pcs: [u16; N],
 }
 
 /// Branches of one table at most.
@@ -274,18 +280,27 @@ impl Program {
         'run: loop {
             let advanced = 'step: {
                 match &self.code[usize::from(pc)] {
-                    Instruction::Literal { head, tail, len, middle, next } => {
+                    Instruction::Literal { head, tail, len, spare, middle, next } => {
                         let here = &text[at..];
                         let len = *len as usize;
                         let fits = match here.first_chunk::<8>() {
                             Some(chunk) => {
-                                head.fits(u64::from_le_bytes(*chunk))
-                                    && (len <= 8 || ends(here, len, *tail, middle.as_deref()))
+                                u64::from_le_bytes(*chunk) & first_of(*spare) == *head
+                                    && (len <= 8 || self.ends(here, len, *tail, *middle))
                             }
                             // Near the end of the text, where eight bytes cannot be read.
-                            None => here.len() >= len && head.fits(word::word_at(text, at)),
+                            None => here.len() >= len && word::word_at(text, at) & first_of(*spare) == *head,
                         };
                         if !fits {
+                            break 'step false;
+                        }
+                        at += len;
+                        pc = *next;
+                    }
+                    Instruction::Folded { head, fold, spare, next } => {
+                        let len = 8 - usize::from(spare / 8);
+                        let here = word::word_at(text, at) | fold;
+                        if text.len() - at < len || here & first_of(*spare) != *head {
                             break 'step false;
                         }
                         at += len;
@@ -325,11 +340,7 @@ impl Program {
                         (at, pc) = (end, *next);
                     }
                     table @ (Instruction::Branches { .. } | Instruction::Many { .. }) => {
-                        let (fits, pcs) = match table {
-                            Instruction::Branches { table } => (table.fits(text, at), &table.pcs[..]),
-                            Instruction::Many { table } => (table.fits(text, at), &table.pcs[..]),
-                            _ => unreachable!(),
-                        };
+                        let (fits, pcs) = table.branches(text, at);
                         match self.branch(&mut cache.stack, (pc, fits, pcs), text, at) {
                             Some(branch) => pc = branch,
                             None => break 'step false,
@@ -418,11 +429,7 @@ impl Program {
                         continue;
                     }
                     Frame::Branch { pc: of, left, at: back } => {
-                        let pcs = match &self.code[usize::from(of)] {
-                            Instruction::Branches { table } => &table.pcs[..],
-                            Instruction::Many { table } => &table.pcs[..],
-                            _ => unreachable!(),
-                        };
+                        let (_, pcs) = self.code[usize::from(of)].branches(text, back as usize);
                         let later = left & (left - 1);
                         if later != 0 {
                             cache.stack.push(Frame::Branch { pc: of, left: later, at: back });
@@ -467,22 +474,33 @@ impl Program {
         }
         Outcome::Costly
     }
-}
 
-/// Whether a literal of `len` bytes, more than eight, stands at the start of `text`, its first eight bytes aside. Eight
-/// bytes at a time: these are too short for a call to pay.
-#[inline]
-fn ends(text: &[u8], len: usize, tail: u64, middle: Option<&[u8]>) -> bool {
-    let Some(last) = text.get(len - 8..len).and_then(|last| last.first_chunk()) else { return false };
-    u64::from_le_bytes(*last) == tail && middle.is_none_or(|middle| text[8..].starts_with(middle))
-}
-
-impl Head {
-    /// Whether a text that begins with these eight bytes begins so.
+    /// Whether a literal of `len` bytes, more than eight, stands at the start of `text`, its first eight bytes aside. Eight
+    /// bytes at a time: these are too short for a call to pay.
     #[inline]
-    fn fits(self, text: u64) -> bool {
-        (text | self.fold) & self.mask == self.bytes
+    fn ends(&self, text: &[u8], len: usize, tail: u64, middle: Option<NonZeroU16>) -> bool {
+        let Some(last) = text.get(len - 8..len).and_then(|last| last.first_chunk()) else { return false };
+        u64::from_le_bytes(*last) == tail
+            && middle.is_none_or(|middle| text[8..].starts_with(&self.middles[usize::from(middle.get()) - 1]))
     }
+}
+
+impl Instruction {
+    /// Of one that branches: which branches can begin with what stands at `at`, as bits, and where they are.
+    #[inline]
+    fn branches(&self, text: &[u8], at: usize) -> (u32, &[u16]) {
+        match self {
+            Instruction::Branches { table } => (table.fits(text, at), &table.pcs),
+            Instruction::Many { table } => (table.fits(text, at), &table.pcs),
+            _ => unreachable!("only branches are gone back to"),
+        }
+    }
+}
+
+/// The bits of a word but for the last `spare`, of which it has more.
+#[inline]
+fn first_of(spare: u8) -> u64 {
+    u64::MAX >> (spare & 63)
 }
 
 impl<B: Copy + Default + TryFrom<u32> + Into<u32>, const N: usize> BranchTable<B, N> {

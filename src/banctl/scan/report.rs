@@ -122,7 +122,9 @@ impl Output for Report {
             start..self.names.len()
         });
         let Attempt { host, outcome, times, time, .. } = *attempt;
-        self.pending.push(Pending { host, account, outcome, times, time, places: Default::default() });
+        let name = account.clone().map(|account| self.accounts.place(&self.names[account]));
+        let places = (host.map(|host| self.hosts.place(&host)).unwrap_or_default(), name.unwrap_or_default());
+        self.pending.push(Pending { host, account, outcome, times, time, places });
         if self.pending.len() == PENDING_MAX {
             self.settle();
         }
@@ -138,12 +140,9 @@ impl Report {
     /// Puts what is pending into the tables.
     fn settle(&mut self) {
         for attempt in &mut self.pending {
-            if let Some(host) = &attempt.host {
-                attempt.places.0 = self.hosts.fetch(host);
-            }
-            if let Some(account) = &attempt.account {
-                attempt.places.1 = self.accounts.fetch(&self.names[account.clone()]);
-            }
+            let (host, account) = &mut attempt.places;
+            self.hosts.fetch(host);
+            self.accounts.fetch(account);
         }
         for attempt in &self.pending {
             let host =

@@ -67,16 +67,19 @@ impl<K> Rows<K> {
         Rows { numbers: HashTable::new(), pieces: Vec::new(), hasher: DefaultHashBuilder::default(), max }
     }
 
-    /// Where a key's row is sought by [`Rows::row`]; the key may be spelled as anything that hashes like a `K`. Has memory
-    /// bring the row that it probably is.
+    /// Where a key's row is sought; the key may be spelled as anything that hashes like a `K`.
     #[inline]
-    pub fn fetch(&self, key: &(impl Hash + ?Sized)) -> Place {
-        let hash = self.hasher.hash_one(key);
-        let guess = self.numbers.find(hash, |_| true).copied();
-        if let Some(guess) = guess {
+    pub fn place(&self, key: &(impl Hash + ?Sized)) -> Place {
+        Place { hash: self.hasher.hash_one(key), guess: None }
+    }
+
+    /// Has memory bring the row that is probably the one at `place`, before [`Rows::row`] asks for it.
+    #[inline]
+    pub fn fetch(&self, place: &mut Place) {
+        place.guess = self.numbers.find(place.hash, |_| true).copied();
+        if let Some(guess) = place.guess {
             prefetch::value(slot(&self.pieces, guess));
         }
-        Place { hash, guess }
     }
 
     /// The number and the row of the key that `is` knows, made by `make` if it is new; `None`: there is no room.
@@ -133,7 +136,8 @@ mod tests {
     fn rows_are_found_again_and_numbered_as_they_come() {
         let mut rows: Rows<u32> = Rows::new(3 * PIECE + 7);
         let mut count = |key: u32| {
-            let place = rows.fetch(&key);
+            let mut place = rows.place(&key);
+            rows.fetch(&mut place);
             let (number, row) = rows.row(place, |known| *known == key, || key)?;
             row.add(Outcome::Failure, 1, None);
             Some((number, row.failures))

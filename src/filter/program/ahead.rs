@@ -1,6 +1,6 @@
 //! Looking ahead: it is cheaper to see that a way leads nowhere than to come back from it.
 
-use super::{Frame, Hint, Instruction, Program};
+use super::{Frame, Hint, Instruction, Program, first_of};
 use crate::filter::word;
 
 impl Program {
@@ -35,23 +35,31 @@ impl Program {
         while left != 0 {
             let bit = left & left.wrapping_neg();
             left ^= bit;
-            let other = match &self.code[usize::from(pcs[bit.trailing_zeros() as usize])] {
-                Instruction::Literal { head, .. } => !head.fits(here),
-                _ => false,
-            };
+            let other = self.refuses(pcs[bit.trailing_zeros() as usize], here);
             narrowed |= if other { 0 } else { bit };
         }
         narrowed
+    }
+
+    /// Whether the text at `pc` is another one than `here`, what the text in hand goes on with.
+    #[inline]
+    fn refuses(&self, pc: u16, here: u64) -> bool {
+        match &self.code[usize::from(pc)] {
+            Instruction::Literal { head, spare, .. } => here & first_of(*spare) != *head,
+            Instruction::Folded { head, fold, spare, .. } => (here | fold) & first_of(*spare) != *head,
+            _ => false,
+        }
     }
 
     /// Whether what follows may begin at `at`, seen without going there.
     #[inline]
     fn may(&self, ahead: u16, text: &[u8], at: usize) -> bool {
         match &self.code[usize::from(ahead)] {
-            Instruction::Literal { head, .. } => head.fits(word::word_at(text, at)),
-            Instruction::Branches { table } => self.narrowed(&table.pcs, table.fits(text, at), text, at) != 0,
-            Instruction::Many { table } => self.narrowed(&table.pcs, table.fits(text, at), text, at) != 0,
-            _ => true,
+            table @ (Instruction::Branches { .. } | Instruction::Many { .. }) => {
+                let (fits, pcs) = table.branches(text, at);
+                self.narrowed(pcs, fits, text, at) != 0
+            }
+            _ => !self.refuses(ahead, word::word_at(text, at)),
         }
     }
 

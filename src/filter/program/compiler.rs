@@ -4,10 +4,10 @@ use std::num::NonZeroU16;
 
 use regex_syntax::hir::{Hir, HirKind, Look, Repetition};
 
-use super::{BranchTable, EXTRA, Extra, Head, Hint, Info, Instruction, MANY, Program, RunMode, Set, address};
+use super::{BranchTable, EXTRA, Extra, Hint, Info, Instruction, MANY, Program, RunMode, Set, address};
 use crate::filter::literal::{ByteSet, class_bytes, first_bytes, folded_letter};
 use crate::filter::tree;
-use crate::filter::word::{mask, word};
+use crate::filter::word::word;
 
 /// Larger programs are left to the general engine. Instructions.
 const INSTRUCTIONS_MAX: usize = 4000;
@@ -19,6 +19,7 @@ pub(super) struct Compiler<'e> {
     code: Vec<Instruction>,
     info: Vec<Info>,
     sets: Vec<Set>,
+    middles: Vec<Box<[u8]>>,
     groups: Vec<usize>,
     extras: &'e [Extra],
 }
@@ -41,12 +42,13 @@ impl Times {
 impl Compiler<'_> {
     /// See [`Program::with_extras`].
     pub fn program(hir: &Hir, extras: &[Extra], groups: &[usize]) -> Option<Program> {
-        let (code, info, sets) = (Vec::new(), Vec::new(), Vec::new());
-        let mut compiler = Compiler { code, info, sets, groups: groups.to_vec(), extras };
+        let (code, info, sets, middles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut compiler = Compiler { code, info, sets, middles, groups: groups.to_vec(), extras };
         let end = compiler.matched()?;
         let start = compiler.compile(hir, end)?;
         let slots = groups.iter().max().map_or(0, |last| last * 2 + 2);
-        Some(Program { code: compiler.code, sets: compiler.sets, start, slots })
+        let Compiler { code, sets, middles, .. } = compiler;
+        Some(Program { code, sets, middles, start, slots })
     }
 
     fn matched(&mut self) -> Option<u16> {
@@ -152,11 +154,11 @@ impl Compiler<'_> {
     /// `bytes`, together with those that come right after them.
     fn literal(&mut self, bytes: &[u8], next: u16) -> Option<u16> {
         let mut bytes = bytes.to_vec();
-        if let Some((head, after, next)) = self.written(next)
+        if let Some((after, fold, next)) = self.written(next)
             && let together = bytes.len() + after.len()
-            && (together <= 8 || (head.fold == 0 && together <= LITERAL_BYTES_MAX))
+            && (together <= 8 || (fold == 0 && together <= LITERAL_BYTES_MAX))
         {
-            let fold = if head.fold == 0 { 0 } else { head.fold << (bytes.len() * 8) };
+            let fold = if fold == 0 { 0 } else { fold << (bytes.len() * 8) };
             bytes.extend(after);
             return self.push_literal(&bytes, fold, next);
         }
@@ -165,38 +167,52 @@ impl Compiler<'_> {
 
     /// A letter of either case, together with what comes right after it.
     fn folded(&mut self, letter: u8, next: u16) -> Option<u16> {
-        if let Some((head, after, next)) = self.written(next)
+        if let Some((after, fold, next)) = self.written(next)
             && after.len() < 8
         {
-            return self.push_literal(&[&[letter], &after[..]].concat(), head.fold << 8 | 0x20, next);
+            return self.push_literal(&[&[letter], &after[..]].concat(), fold << 8 | 0x20, next);
         }
         self.push_literal(&[letter], 0x20, next)
     }
 
-    /// The literal at `pc`, its bytes and what comes after it.
-    fn written(&self, pc: u16) -> Option<(Head, Vec<u8>, u16)> {
-        let Instruction::Literal { head, tail, len, middle, next } = &self.code[usize::from(pc)] else {
-            return None;
-        };
-        let len = *len as usize;
-        let mut bytes = head.bytes.to_le_bytes()[..len.min(8)].to_vec();
-        bytes.extend_from_slice(middle.as_deref().unwrap_or_default());
-        bytes.extend_from_slice(&tail.to_le_bytes()[8 - len.saturating_sub(bytes.len()).min(8)..]);
-        Some((*head, bytes, *next))
+    /// The text at `pc`, which of its bytes are letters of either case, and what comes after it.
+    fn written(&self, pc: u16) -> Option<(Vec<u8>, u64, u16)> {
+        match &self.code[usize::from(pc)] {
+            Instruction::Literal { head, tail, len, middle, next, .. } => {
+                let len = *len as usize;
+                let mut bytes = head.to_le_bytes()[..len.min(8)].to_vec();
+                if let Some(middle) = middle {
+                    bytes.extend_from_slice(&self.middles[usize::from(middle.get()) - 1]);
+                }
+                bytes.extend_from_slice(&tail.to_le_bytes()[8 - len.saturating_sub(bytes.len()).min(8)..]);
+                Some((bytes, 0, *next))
+            }
+            Instruction::Folded { head, fold, spare, next } => {
+                Some((head.to_le_bytes()[..8 - usize::from(spare / 8)].to_vec(), *fold, *next))
+            }
+            _ => None,
+        }
     }
 
-    /// `fold`: of the first eight bytes.
+    /// `fold`: see [`Instruction::Folded`]; then there are eight bytes at most.
     fn push_literal(&mut self, bytes: &[u8], fold: u64, next: u16) -> Option<u16> {
         let mut first = ByteSet::default();
         first.insert(*bytes.first()?);
         first.insert(bytes[0] & !(fold as u8));
-        let len = bytes.len();
-        let literal = Instruction::Literal {
-            head: Head { bytes: word(bytes), mask: mask(len), fold },
-            tail: if len > 8 { word(&bytes[len - 8..]) } else { 0 },
-            len: u32::try_from(len).ok()?,
-            middle: bytes.get(8..len.saturating_sub(8)).filter(|middle| !middle.is_empty()).map(Box::from),
-            next,
+        let (head, len) = (word(bytes), bytes.len());
+        let spare = (64 - 8 * len.min(8)) as u8;
+        let literal = if fold == 0 {
+            let tail = if len > 8 { word(&bytes[len - 8..]) } else { 0 };
+            let middle = match bytes.get(8..len.saturating_sub(8)) {
+                Some(middle) if !middle.is_empty() => {
+                    self.middles.push(middle.into());
+                    NonZeroU16::new(u16::try_from(self.middles.len()).ok()?)
+                }
+                _ => None,
+            };
+            Instruction::Literal { head, tail, len: u32::try_from(len).ok()?, spare, middle, next }
+        } else {
+            Instruction::Folded { head, fold, spare, next }
         };
         self.push(literal, Info { first, empty: false, end: false })
     }
