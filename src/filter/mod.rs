@@ -18,7 +18,7 @@ pub mod session;
 pub mod set;
 pub mod timestamp;
 mod tree;
-mod word;
+pub(crate) mod word;
 
 use std::fmt;
 use std::str::FromStr;

@@ -4,12 +4,14 @@
 //! fail2ban. A later line overwrites what earlier ones said; users are collected, since an access granted to
 //! one user is no pardon for tries of another.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Line;
 use super::pattern::{Groups, Value};
+use crate::filter::word::word;
 use crate::time::Timestamp;
 
 /// Connections remembered by one filter.
@@ -62,6 +64,9 @@ fn bytes_of(lines: &[Arc<Line>]) -> usize {
 #[derive(Debug, Serialize, Deserialize)]
 struct Session {
     id: String,
+    /// [`mark_of`] the id.
+    #[serde(skip)]
+    mark: u64,
     until: Timestamp,
     failure: Failure,
 }
@@ -75,9 +80,23 @@ impl Session {
     }
 }
 
+/// What tells most ids apart without a look at where they lie: how long one is, and its end, where processes have numbers.
+fn mark_of(id: &str) -> u64 {
+    let end = id.len().saturating_sub(8);
+    word(&id.as_bytes()[end..]) ^ (id.len() as u64) << 56
+}
+
 /// The remembered connections, oldest first.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Sessions(Vec<Session>);
+#[serde(from = "VecDeque<Session>")]
+pub struct Sessions(VecDeque<Session>);
+
+impl From<VecDeque<Session>> for Sessions {
+    fn from(mut stored: VecDeque<Session>) -> Sessions {
+        stored.iter_mut().for_each(|session| session.mark = mark_of(&session.id));
+        Sessions(stored)
+    }
+}
 
 impl Sessions {
     pub fn is_empty(&self) -> bool {
@@ -97,8 +116,14 @@ impl Sessions {
         self.0.drain(..self.0.len() - kept);
     }
 
+    /// Where connection `id` is; mostly it is one of the last.
+    fn find(&self, id: &str) -> Option<usize> {
+        let mark = mark_of(id);
+        self.0.iter().rposition(|session| session.mark == mark && session.id == id)
+    }
+
     fn take(&mut self, id: &str, now: Timestamp) -> Option<Failure> {
-        let at = self.0.iter().position(|session| session.id == id)?;
+        let at = self.find(id)?;
         if self.0[at].until <= now {
             self.0.remove(at);
             return None;
@@ -113,17 +138,24 @@ impl Sessions {
             self.0.drain(..(over + 1).min(self.0.len()));
         }
         let until = Timestamp::from_micros(now.micros().saturating_add(SESSION_SECS * 1_000_000));
-        self.0.push(Session { id: id.to_owned(), until, failure: Failure::default() });
+        self.0.push_back(Session {
+            id: id.to_owned(),
+            mark: mark_of(id),
+            until,
+            failure: Failure::default(),
+        });
     }
 
     fn forget(&mut self, id: &str) {
-        self.0.retain(|session| session.id != id);
+        if let Some(at) = self.find(id) {
+            self.0.remove(at);
+        }
     }
 
     /// Puts back what [`Sessions::merge`] gave, unless the connection was forgotten.
     pub fn keep(&mut self, id: &str, failure: &Failure) {
-        if let Some(session) = self.0.iter_mut().find(|session| session.id == id) {
-            session.failure = failure.clone();
+        if let Some(at) = self.find(id) {
+            self.0[at].failure = failure.clone();
         }
     }
 
@@ -242,6 +274,15 @@ mod tests {
         assert!(sessions.0.is_empty());
         say(&mut sessions, 300, &[("nofail", "y"), ("ip4", "192.0.2.1")]);
         assert_eq!(say(&mut sessions, 600, &[("a", "b")]).groups.text("ip4"), None);
+    }
+
+    #[test]
+    fn what_was_stored_is_found_again() {
+        let mut sessions = Sessions::default();
+        say(&mut sessions, 0, &[("nofail", "y"), ("ip4", "192.0.2.1")]);
+        let stored = postcard::to_stdvec(&sessions).unwrap();
+        let mut sessions: Sessions = postcard::from_bytes(&stored).unwrap();
+        assert_eq!(say(&mut sessions, 1, &[("user", "ana")]).groups.text("ip4"), Some("192.0.2.1"));
     }
 
     #[test]
