@@ -165,11 +165,12 @@ impl Group {
                 }
                 _ => {
                     for literal in literals {
-                        if !searched.iter().any(|(known, _)| *known == literal) {
+                        let known = searched.iter().position(|(known, _)| *known == literal);
+                        let at = known.unwrap_or_else(|| {
                             searched.push((literal, Patterns::default()));
-                        }
-                        let known = searched.iter_mut().find(|(known, _)| *known == literal);
-                        known.expect("it was put there").1.push(pattern, entries);
+                            searched.len() - 1
+                        });
+                        searched[at].1.push(pattern, entries);
                     }
                 }
             }
