@@ -250,6 +250,9 @@ fn a_second_daemon_is_refused_and_the_first_guards_on() {
     assert!(String::from_utf8_lossy(&second.stderr).contains("another portero"), "{second:?}");
     first.write_log("mail.log", &failures("203.0.113.7", "alice", 5));
     first.wait_banned("203.0.113.7");
+    assert_eq!(first.stop(), Some(0));
+    let log = first.daemon_log();
+    assert!(log.contains("stopping") && !log.contains("in the kernel"), "nothing was enforced: {log}");
 }
 
 #[test]

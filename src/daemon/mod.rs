@@ -404,7 +404,10 @@ fn guard(
 
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     match stop {
-        Stop::Signal | Stop::Asked => info!("stopping; the bans stay in the kernel"),
+        Stop::Signal | Stop::Asked if engine.enforcer.enforces() => {
+            info!("stopping; the bans stay in the kernel");
+        }
+        Stop::Signal | Stop::Asked => info!("stopping"),
         Stop::Flushed => info!("flushed and stopping"),
     }
     if stop != Stop::Signal {

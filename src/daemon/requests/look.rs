@@ -40,7 +40,7 @@ impl Engine {
             jails,
             caps: self.config.limits.clone(),
             problems: self.troubles(),
-            shadow: self.enforcer.name() == "log-only",
+            shadow: !self.enforcer.enforces(),
             notes: self.notes.clone(),
         }))
     }
