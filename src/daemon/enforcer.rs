@@ -60,11 +60,6 @@ impl Enforcer {
         self.firewall.name()
     }
 
-    /// Whether bans keep anybody out: not where they are only logged.
-    pub fn enforces(&self) -> bool {
-        self.name() != "log-only"
-    }
-
     pub fn firewall(&self) -> &dyn Firewall {
         &*self.firewall
     }

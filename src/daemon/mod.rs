@@ -404,7 +404,7 @@ fn guard(
 
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     match stop {
-        Stop::Signal | Stop::Asked if engine.enforcer.enforces() => {
+        Stop::Signal | Stop::Asked if engine.enforcer.firewall().enforces() => {
             info!("stopping; the bans stay in the kernel");
         }
         Stop::Signal | Stop::Asked => info!("stopping"),

@@ -124,10 +124,9 @@ impl Prefilter {
                     near: near.clone(),
                     literals: sets.first().map_or(Vec::new(), |set| set.literals.clone()),
                 });
-                if ignores {
-                    continue;
+                if !ignores {
+                    asks.patterns.push(sets.iter().map(|set| set.literals.clone()).collect());
                 }
-                asks.patterns.push(sets.iter().map(|set| set.literals.clone()).collect());
             }
             asked.push(asks);
         }

@@ -79,16 +79,14 @@ enum Frame {
 pub struct ProgramCache {
     stack: Vec<Frame>,
     /// The last `<HOST>` that was passed over: where, and what it is.
-    address: Option<(usize, usize, Host)>,
+    address: Option<(Range<usize>, Host)>,
 }
 
 impl ProgramCache {
     /// The address at `range` of the text that was matched last, where it was read for the match. `None` says nothing.
     #[inline]
     pub fn address(&self, range: &Range<usize>) -> Option<Host> {
-        self.address
-            .filter(|(start, end, _)| (*start, *end) == (range.start, range.end))
-            .map(|(.., host)| host)
+        self.address.as_ref().filter(|(known, _)| known == range).map(|(_, host)| *host)
     }
 
     /// Puts `place` into a slot. `keep`: there is a way back, on which what was there comes back too.
@@ -332,11 +330,7 @@ impl Program {
                             RunMode::Lazy => self.longer(&mut cache.stack, pc, low, high, text),
                         };
                         let Some(end) = end else { break 'step false };
-                        if *mode != RunMode::Whole
-                            && let Some(slot) = group
-                        {
-                            slots[usize::from(slot.get()) + 1] = NonMaxUsize::new(end);
-                        }
+                        close(slots, *group, end);
                         (at, pc) = (end, *next);
                     }
                     table @ (Instruction::Branches { .. } | Instruction::Many { .. }) => {
@@ -353,7 +347,7 @@ impl Program {
                     Instruction::Address { slot, next } => {
                         let Some((end, host)) = address::read(text, at) else { break 'step false };
                         if let Some(slot) = slot {
-                            cache.address = host.map(|host| (at, end, host));
+                            cache.address = host.map(|host| (at..end, host));
                             let keep = cache.stack.len() > bottom;
                             cache.put(keep, slots, *slot, at);
                             cache.put(keep, slots, *slot + 1, end);
@@ -444,9 +438,7 @@ impl Program {
                         if let Some(found) =
                             self.shorter(&mut cache.stack, of, low as usize, high as usize, text)
                         {
-                            if let Some(slot) = group {
-                                slots[usize::from(slot.get()) + 1] = NonMaxUsize::new(found);
-                            }
+                            close(slots, *group, found);
                             (pc, at) = (*next, found);
                             break;
                         }
@@ -458,9 +450,7 @@ impl Program {
                         if let Some(found) =
                             self.longer(&mut cache.stack, of, low as usize, high as usize, text)
                         {
-                            if let Some(slot) = group {
-                                slots[usize::from(slot.get()) + 1] = NonMaxUsize::new(found);
-                            }
+                            close(slots, *group, found);
                             (pc, at) = (*next, found);
                             break;
                         }
@@ -482,6 +472,14 @@ impl Program {
         let Some(last) = text.get(len - 8..len).and_then(|last| last.first_chunk()) else { return false };
         u64::from_le_bytes(*last) == tail
             && middle.is_none_or(|middle| text[8..].starts_with(&self.middles[usize::from(middle.get()) - 1]))
+    }
+}
+
+/// A run that `group` holds ends at `end`, this time.
+#[inline]
+fn close(slots: &mut [Option<NonMaxUsize>], group: Option<NonZeroU16>, end: usize) {
+    if let Some(slot) = group {
+        slots[usize::from(slot.get()) + 1] = NonMaxUsize::new(end);
     }
 }
 

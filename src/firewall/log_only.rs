@@ -65,6 +65,10 @@ impl Firewall for LogOnly {
         "log-only"
     }
 
+    fn enforces(&self) -> bool {
+        false
+    }
+
     fn open(&mut self, plan: &Plan) -> Result<Vec<KernelBan>, FirewallError> {
         self.open = true;
         self.take_plan(plan);

@@ -99,6 +99,11 @@ pub trait Firewall: Send {
     /// The name in `firewall = "..."`.
     fn name(&self) -> &'static str;
 
+    /// Whether its bans keep anybody out.
+    fn enforces(&self) -> bool {
+        true
+    }
+
     /// Creates what is missing of the plan and returns the bans that the kernel holds already, with what is left.
     ///
     /// Bans of jails that the plan no longer has are dropped. A set too large to be read in reasonable time

@@ -145,24 +145,22 @@ impl Report {
             self.accounts.fetch(account);
         }
         for attempt in &self.pending {
-            let host =
-                attempt.host.map(|host| self.hosts.row(attempt.places.0, |known| *known == host, || host));
-            let account = attempt.account.clone().map(|account| {
+            let mut count = |row: Option<(u32, &mut Row)>| {
+                self.full |= row.is_none();
+                row.map(|(number, row)| {
+                    row.add(attempt.outcome, attempt.times, attempt.time);
+                    number
+                })
+            };
+            let host = attempt
+                .host
+                .and_then(|host| count(self.hosts.row(attempt.places.0, |known| *known == host, || host)));
+            let account = attempt.account.clone().and_then(|account| {
                 let name = &self.names[account];
-                self.accounts.row(attempt.places.1, |known| known[..] == *name, || Account::from_slice(name))
+                let make = || Account::from_slice(name);
+                count(self.accounts.row(attempt.places.1, |known| known[..] == *name, make))
             });
-            let mut numbers = [None, None];
-            for (number, found) in numbers.iter_mut().zip([host, account]) {
-                match found {
-                    Some(Some((known, row))) => {
-                        row.add(attempt.outcome, attempt.times, attempt.time);
-                        *number = Some(known);
-                    }
-                    Some(None) => self.full = true,
-                    None => {}
-                }
-            }
-            if let [Some(host), Some(account)] = numbers {
+            if let (Some(host), Some(account)) = (host, account) {
                 self.full |= !self.pairs.add(host, account);
             }
         }

@@ -40,7 +40,7 @@ impl Engine {
             jails,
             caps: self.config.limits.clone(),
             problems: self.troubles(),
-            shadow: !self.enforcer.enforces(),
+            shadow: !self.enforcer.firewall().enforces(),
             notes: self.notes.clone(),
         }))
     }

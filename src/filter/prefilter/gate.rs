@@ -51,6 +51,12 @@ struct Patterns {
 }
 
 impl Patterns {
+    fn of(patterns: &[u16], entries: &[Entry]) -> Patterns {
+        let mut of = Patterns::default();
+        patterns.iter().for_each(|pattern| of.push(*pattern, entries));
+        of
+    }
+
     fn push(&mut self, pattern: u16, entries: &[Entry]) {
         self.own.push(pattern);
         self.tells |= !entries[usize::from(pattern)].ignores;
@@ -141,51 +147,40 @@ const TRIED_AT_ONCE: usize = 2;
 
 impl Group {
     fn new(patterns: &[u16], entries: &[Entry], begins: bool) -> Group {
-        let entry = |at: u16| &entries[usize::from(at)];
+        let entry = |at: &u16| &entries[usize::from(*at)];
         let few = begins && patterns.len() <= TRIED_AT_ONCE;
-        let mut group =
-            Group { always: Patterns::default(), near: Vec::new(), texts: None, by_text: Vec::new() };
+        let alike = |near: &Near| patterns.iter().filter(|at| entry(at).near.as_ref() == Some(near)).count();
+        // An ignoreregex is dearer, since it is tried where another pattern has matched: unless its literal stands there
+        // anyway, it is asked for.
+        let asked = |own: &Entry| {
+            let others = patterns.iter().map(entry).filter(|other| !other.ignores);
+            let stands = |other: &Literal| own.literals.iter().any(|own| related(own, other));
+            own.ignores && !others.flat_map(|other| &other.literals).any(stands)
+        };
+        let (mut always, mut near) = (Patterns::default(), Vec::new());
         let mut searched: Vec<(&Literal, Patterns)> = Vec::new();
-        for pattern in patterns.iter().copied() {
-            let Entry { near, literals, .. } = entry(pattern);
-            let alike = patterns.iter().filter(|other| entry(**other).near == *near).count();
-            // An ignoreregex is dearer, since it is tried where another pattern has matched: unless its literal stands there
-            // anyway, it is asked for.
-            let others = patterns.iter().map(|other| entry(*other)).filter(|other| !other.ignores);
-            let asked = entry(pattern).ignores
-                && !others
-                    .flat_map(|other| &other.literals)
-                    .any(|other| literals.iter().any(|own| related(own, other)));
-            match near {
-                _ if (few && !asked) || literals.is_empty() => group.always.push(pattern, entries),
-                Some(near) if !begins && alike <= TRIED_AT_ONCE => {
-                    let mut own = Patterns::default();
-                    own.push(pattern, entries);
-                    group.near.push((Close::new(near), own));
+        for pattern in patterns {
+            let own = entry(pattern);
+            match &own.near {
+                _ if own.literals.is_empty() || few && !asked(own) => always.push(*pattern, entries),
+                Some(place) if !begins && alike(place) <= TRIED_AT_ONCE => {
+                    near.push((Close::new(place), Patterns::of(&[*pattern], entries)));
                 }
                 _ => {
-                    for literal in literals {
-                        let known = searched.iter().position(|(known, _)| *known == literal);
-                        let at = known.unwrap_or_else(|| {
-                            searched.push((literal, Patterns::default()));
-                            searched.len() - 1
-                        });
-                        searched[at].1.push(pattern, entries);
+                    for literal in &own.literals {
+                        match searched.iter_mut().find(|(known, _)| *known == literal) {
+                            Some((_, known)) => known.push(*pattern, entries),
+                            None => searched.push((literal, Patterns::of(&[*pattern], entries))),
+                        }
                     }
                 }
             }
         }
-        if searched.is_empty() {
-            return group;
+        let texts = Texts::new(searched.iter().map(|(literal, _)| *literal));
+        if texts.is_none() {
+            (always, near) = (Patterns::of(patterns, entries), Vec::new());
         }
-        group.texts = Texts::new(searched.iter().map(|(literal, _)| *literal));
-        if group.texts.is_none() {
-            group.near.clear();
-            group.always = Patterns::default();
-            patterns.iter().for_each(|pattern| group.always.push(*pattern, entries));
-        }
-        group.by_text = searched.into_iter().map(|(_, own)| own).collect();
-        group
+        Group { always, near, texts, by_text: searched.into_iter().map(|(_, own)| own).collect() }
     }
 
     #[inline]
